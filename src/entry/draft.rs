@@ -1,0 +1,235 @@
+//! From a response whose body has ended to an entry.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use sha2::{Digest, Sha256};
+
+use super::answer;
+use crate::policy::cache_control::{self, ASK_EACH_TIME, Directive};
+use crate::policy::freshness::Window;
+use crate::policy::profile::{CDN_CACHE_CONTROL, Lifetime, ResponseHeaders};
+use crate::policy::route::Settings;
+use crate::policy::tag::Tag;
+
+/// A page as it is kept.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(super) status: StatusCode,
+    /// Those of a HIT, ready to be cloned; the first is a placeholder for `Age`.
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    window: Window,
+    #[expect(dead_code, reason = "read by invalidation")]
+    tags: Box<[Tag]>,
+    weight: usize,
+}
+
+/// What an entry is made of. Headers are filtered already.
+pub(crate) struct Draft<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) chunks: &'a [Bytes],
+    pub(crate) window: Window,
+    pub(crate) tags: Vec<Tag>,
+}
+
+impl Draft<'_> {
+    /// Copies what has to be kept into allocations of exactly its size.
+    pub(crate) fn seal(self, route: &Settings, profile: &ResponseHeaders) -> Entry {
+        let length = self.chunks.iter().map(Bytes::len).sum();
+        let mut body = Vec::with_capacity(length);
+        self.chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
+        let body = Bytes::from(body.into_boxed_slice());
+
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + 8);
+        // First, so that a HIT overwrites it without a search.
+        headers.insert(header::AGE, HeaderValue::from_static("0"));
+        if let Some(name) = &profile.state {
+            headers.insert(name, answer::HIT);
+        }
+        lifetime(&mut headers, profile.lifetime, &self.window);
+        if profile.cache_status {
+            headers.insert(answer::CACHE_STATUS, answer::STATUS_HIT);
+        }
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        for (name, value) in self.headers {
+            headers.append(name, value.clone());
+        }
+        vary(&mut headers, route);
+        if !headers.contains_key(header::ETAG) {
+            headers.insert(header::ETAG, etag(&headers, &body));
+        }
+        let (headers, values) = compact(&headers);
+        let tags = self.tags.into_boxed_slice();
+        let weight = size_of::<Entry>()
+            + body.len()
+            + heap_bytes(&headers, values)
+            + tags.iter().map(|tag| size_of::<Tag>() + tag.as_str().len()).sum::<usize>();
+        Entry { status: self.status, headers, body, window: self.window, tags, weight }
+    }
+}
+
+impl Entry {
+    pub(crate) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Bytes of memory that this entry keeps, itself included.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+}
+
+fn lifetime(headers: &mut HeaderMap, lifetime: Lifetime, window: &Window) {
+    let (fresh, stale) = (window.fresh_secs(), window.stale_secs());
+    match lifetime {
+        Lifetime::Shared => {
+            let value = cache_control::fresh(Directive::SharedMaxAge, fresh, stale);
+            headers.insert(header::CACHE_CONTROL, value);
+        }
+        Lifetime::Cdn => {
+            headers.insert(header::CACHE_CONTROL, ASK_EACH_TIME);
+            let value = cache_control::fresh(Directive::MaxAge, fresh, stale);
+            headers.insert(CDN_CACHE_CONTROL, value);
+        }
+        Lifetime::None => {}
+    }
+}
+
+/// Adds the names of the declared inputs to what the handler said (RFC 9110 §12.5.5), in one line.
+pub(super) fn vary(headers: &mut HeaderMap, route: &Settings) {
+    let cookie = (!route.cookies.is_empty()).then_some("cookie");
+    let ours: Vec<&str> = route.headers.iter().map(|d| d.name.as_str()).chain(cookie).collect();
+    if ours.is_empty() {
+        return;
+    }
+    let mut names: Vec<String> = Vec::new();
+    let lines: Vec<_> = headers.get_all(header::VARY).iter().collect();
+    for name in lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|l| l.split(',')).chain(ours) {
+        let name = name.trim();
+        if !name.is_empty() && !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            names.push(name.to_ascii_lowercase());
+        }
+    }
+    if let Ok(value) = HeaderValue::try_from(names.join(", ")) {
+        headers.insert(header::VARY, value);
+    }
+}
+
+/// A weak validator (RFC 9110 §8.8.1): 96 bits of a digest over the body and the headers that say how to read it.
+/// Equal pages have equal tags, in every process.
+fn etag(headers: &HeaderMap, body: &Bytes) -> HeaderValue {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut hash = Sha256::new();
+    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
+        let value = headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+        hash.update((value.len() as u64).to_be_bytes());
+        hash.update(value);
+    }
+    hash.update(body);
+    let digest = hash.finalize();
+    let mut text = [b'"'; 20];
+    text[0] = b'W';
+    text[1] = b'/';
+    for (out, three) in text[3..19].chunks_exact_mut(4).zip(digest.chunks_exact(3)) {
+        let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
+        for (place, shift) in out.iter_mut().zip([18, 12, 6, 0]) {
+            *place = ALPHABET[(bits >> shift & 63) as usize];
+        }
+    }
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("W/\"\""))
+}
+
+/// The same headers with all values in one allocation, and the number of its bytes. The clone at the end has no room
+/// to spare.
+fn compact(headers: &HeaderMap) -> (HeaderMap, usize) {
+    let bytes: Vec<u8> = headers.values().flat_map(HeaderValue::as_bytes).copied().collect();
+    let values = Bytes::from(bytes.into_boxed_slice());
+    let mut out = HeaderMap::with_capacity(headers.len());
+    let mut at = 0;
+    for (name, value) in headers {
+        let end = at + value.len();
+        let mut copy = HeaderValue::from_maybe_shared(values.slice(at..end)).unwrap_or_else(|_| value.clone());
+        copy.set_sensitive(value.is_sensitive());
+        out.append(name, copy);
+        at = end;
+    }
+    (out.clone(), values.len())
+}
+
+/// What a header map allocates: an index of four bytes for each of a power of two of places, an entry of about
+/// 104 bytes each, the names that are not among the well-known, and the values.
+fn heap_bytes(headers: &HeaderMap, values: usize) -> usize {
+    let places = (headers.len() + headers.len() / 3).next_power_of_two().max(8);
+    let names: usize = headers.keys().map(|name| name.as_str().len()).sum();
+    places * 4 + headers.len() * 104 + names + values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::WallTime;
+    use crate::policy::freshness::Revalidate;
+    use crate::policy::route::RouteConfig;
+    use http::HeaderName;
+    use std::time::Duration;
+
+    fn seal(headers: &HeaderMap, route: &RouteConfig, profile: &ResponseHeaders, body: &'static str) -> Entry {
+        let window = Window::new(WallTime(0), Revalidate::After(Duration::from_secs(60)), Duration::from_secs(90));
+        Draft {
+            status: StatusCode::OK,
+            headers,
+            chunks: &[Bytes::from_static(body.as_bytes())],
+            window,
+            tags: Vec::new(),
+        }
+        .seal(route.settings(), profile)
+    }
+
+    fn text<'e>(entry: &'e Entry, name: &str) -> &'e str {
+        entry.headers.get(name).map_or("", |v| v.to_str().expect("text"))
+    }
+
+    #[test]
+    fn a_hit_is_ready_to_send() {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static("text/html"));
+        headers.append("link", HeaderValue::from_static("</a>"));
+        headers.append("link", HeaderValue::from_static("</b>"));
+        let route = RouteConfig::revalidate(Duration::from_secs(60));
+        let entry = seal(&headers, &route, &ResponseHeaders::shared(), "body");
+        assert_eq!(entry.headers.keys().next(), Some(&header::AGE));
+        assert_eq!(text(&entry, "x-vinext-cache"), "HIT");
+        assert_eq!(text(&entry, "cache-control"), "s-maxage=60, stale-while-revalidate=30");
+        assert_eq!(text(&entry, "content-length"), "4");
+        assert_eq!(entry.headers.get_all("link").iter().count(), 2);
+        assert!(text(&entry, "etag").starts_with("W/\"") && text(&entry, "etag").len() == 20);
+
+        let other = seal(&headers, &route, &ResponseHeaders::cdn(), "other");
+        assert_ne!(text(&other, "etag"), text(&entry, "etag"));
+        assert_eq!(text(&other, "cdn-cache-control"), "max-age=60, stale-while-revalidate=30");
+        assert_eq!(text(&other, "cache-control"), "public, max-age=0, must-revalidate");
+    }
+
+    #[test]
+    fn vary_merges_what_the_handler_said_with_what_is_declared() {
+        let mut headers = HeaderMap::new();
+        headers.append("vary", HeaderValue::from_static("Accept-Encoding, HX-Request"));
+        headers.append("vary", HeaderValue::from_static("accept-encoding"));
+        let route = RouteConfig::revalidate(Duration::from_secs(60))
+            .header(HeaderName::from_static("hx-request"), ["true"])
+            .cookie("theme", ["dark"]);
+        let entry = seal(&headers, &route, &ResponseHeaders::none(), "");
+        assert_eq!(text(&entry, "vary"), "accept-encoding, hx-request, cookie");
+        assert_eq!(entry.headers.get_all("vary").iter().count(), 1);
+    }
+
+    #[test]
+    fn a_validator_of_the_handler_stays() {
+        let mut headers = HeaderMap::new();
+        headers.insert("etag", HeaderValue::from_static("\"mine\""));
+        let route = RouteConfig::forever();
+        let entry = seal(&headers, &route, &ResponseHeaders::shared(), "body");
+        assert_eq!(text(&entry, "etag"), "\"mine\"");
+    }
+}

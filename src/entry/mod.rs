@@ -1,0 +1,14 @@
+//! A page as it is kept: complete, filtered, owning its bytes, with the headers of a HIT ready to send.
+//!
+//! - `filter`: the one list of headers that no entry may have, for every path that stores.
+//! - `draft`: makes an [`Entry`] out of a response whose body has ended.
+//! - `answer`: makes responses out of an entry: HIT, STALE, MISS, 304, HEAD.
+
+mod age;
+mod answer;
+mod draft;
+mod filter;
+
+pub(crate) use answer::{Served, Wanted, answer, undecided};
+pub(crate) use draft::{Draft, Entry};
+pub(crate) use filter::clean;

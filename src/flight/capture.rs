@@ -1,0 +1,284 @@
+//! The body of a render on its way into an entry: while it is short, it is complete before anybody sees its head; while
+//! it is within its limit, every waiter can read all of it; beyond that it is passed on and forgotten.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+
+use super::body::End;
+use super::lead::{Landing, Lead};
+use super::outcome::Head;
+use super::source::{Next, Source};
+use crate::entry::{Draft, clean};
+use crate::memory::Page;
+use crate::policy::freshness::Window;
+use crate::policy::response::Pass;
+use crate::policy::tag::MAX_TAGS;
+use crate::render::Notes;
+
+/// A page of up to this many bytes that does not wait for anything is complete before its head is published.
+const COMPLETE_FIRST: usize = 64 << 10;
+
+/// How long a reader may stall a body that is not kept.
+const STALL: Duration = Duration::from_secs(5);
+
+/// Bytes that all flights together may hold.
+pub(crate) struct CaptureBudget {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+impl CaptureBudget {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { used: AtomicUsize::new(0), limit }
+    }
+
+    /// Relaxed: the number orders nothing but itself.
+    fn take(&self, bytes: usize) -> bool {
+        let take = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// What one flight holds of the budget.
+struct Held<'b> {
+    budget: &'b CaptureBudget,
+    bytes: usize,
+}
+
+impl Held<'_> {
+    fn take(&mut self, bytes: usize) -> bool {
+        let taken = self.budget.take(bytes);
+        self.bytes += if taken { bytes } else { 0 };
+        taken
+    }
+
+    fn release(&mut self) {
+        self.budget.used.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// A capture in progress.
+struct Capture<'l> {
+    lead: &'l Lead,
+    head: Arc<Head>,
+    source: Source,
+    chunks: Vec<Bytes>,
+    held: Held<'l>,
+    published: bool,
+}
+
+/// Captures the body of a response that may be kept.
+pub(super) async fn capture(lead: &Lead, response: Response) -> Landing {
+    let (parts, body) = response.into_parts();
+    let mut headers = parts.headers;
+    let length = declared_length(&headers);
+    clean(&mut headers, &lead.shared.headers);
+    let Ok(length) = length else {
+        return Landing::Pass { reason: Pass::Broken, veto: false };
+    };
+    let head = Head { status: parts.status, headers, extensions: parts.extensions, length };
+    let capture = Capture {
+        lead,
+        head: Arc::new(head),
+        source: Source::new(body, lead.shared.render_timeout),
+        chunks: Vec::new(),
+        held: Held { budget: &lead.shared.capture, bytes: 0 },
+        published: false,
+    };
+    capture.run().await
+}
+
+/// `Err` where several lines disagree or one is no number.
+fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, ()> {
+    let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    let number = |line: &HeaderValue| line.to_str().ok().and_then(|text| text.parse().ok()).ok_or(());
+    let Some(first) = lines.next() else {
+        return Ok(None);
+    };
+    let first: u64 = number(first)?;
+    lines.try_fold(Some(first), |_, line| (number(line)? == first).then_some(Some(first)).ok_or(()))
+}
+
+impl Capture<'_> {
+    async fn run(mut self) -> Landing {
+        let most = self.lead.max_body_bytes();
+        loop {
+            let next = if self.published {
+                self.source.next().await
+            } else if self.held.bytes < COMPLETE_FIRST
+                && let Some(next) = self.source.now().await
+            {
+                next
+            } else {
+                if let Some(reason) = self.lead.context.refusal() {
+                    return Landing::Pass { reason, veto: true };
+                }
+                self.publish(false);
+                continue;
+            };
+            match next {
+                Next::Chunk(chunk) if chunk.is_empty() => {}
+                Next::Chunk(chunk) => {
+                    if self.held.bytes + chunk.len() > most {
+                        return self.pass_on(Pass::TooLarge, chunk).await;
+                    }
+                    if !self.held.take(chunk.len()) {
+                        return self.pass_on(Pass::Capture, chunk).await;
+                    }
+                    self.lead.flight.push(chunk.clone());
+                    self.chunks.push(chunk);
+                    if self.source.has_ended() {
+                        return self.complete();
+                    }
+                }
+                Next::End => return self.complete(),
+                Next::Trailers if self.published => {
+                    self.drain().await;
+                    return Landing::Pass { reason: Pass::Trailers, veto: true };
+                }
+                Next::Trailers => return Landing::Pass { reason: Pass::Trailers, veto: true },
+                Next::Panicked(message) if !self.published => return Landing::Panicked(message),
+                Next::Error(message) | Next::Panicked(message) => return self.broken(message),
+                Next::TimedOut => return self.broken("the page stalled longer than its render timeout".into()),
+            }
+        }
+    }
+
+    fn publish(&mut self, starter_only: bool) {
+        self.lead.flight.publish(&self.head, starter_only);
+        self.published = true;
+    }
+
+    /// What came before an error goes out, and then the error.
+    fn broken(&self, message: Arc<str>) -> Landing {
+        self.lead.flight.end_body(End::Broken(message));
+        Landing::Broken(Arc::clone(&self.head))
+    }
+
+    /// Nothing of what follows a trailer is data; it is read to the body's end, so that its maker can finish.
+    async fn drain(&mut self) {
+        loop {
+            match self.source.next().await {
+                Next::Chunk(_) | Next::Trailers => {}
+                Next::Error(message) | Next::Panicked(message) => {
+                    return self.lead.flight.end_body(End::Broken(message));
+                }
+                Next::End | Next::TimedOut => return self.lead.flight.end_body(End::Clean),
+            }
+        }
+    }
+
+    /// The body has ended cleanly: it is an entry, unless something was said against it meanwhile.
+    fn complete(self) -> Landing {
+        let lead = self.lead;
+        let bytes = self.held.bytes;
+        if let Some(declared) = self.head.length
+            && declared != bytes as u64
+        {
+            return self.broken(format!("the page has {bytes} bytes, its Content-Length said {declared}").into());
+        }
+        lead.flight.end_body(End::Clean);
+        let notes = lead.context.end();
+        if let Some(reason) = lead.context.refusal() {
+            return Landing::Pass { reason, veto: true };
+        }
+        if lead.purpose.is_head() && bytes == 0 {
+            // An explicit `head` handler, which cannot be told apart from an empty page.
+            return Landing::Pass { reason: Pass::Head, veto: false };
+        }
+        match self.seal(notes) {
+            Some(page) => Landing::Page(Arc::new(page), Arc::clone(&self.head)),
+            None => Landing::Pass { reason: Pass::Tags, veto: true },
+        }
+    }
+
+    fn seal(&self, notes: Notes) -> Option<Page> {
+        let lead = self.lead;
+        let route = lead.recipe.route.settings();
+        let mut tags = lead.recipe.route.check().unwrap_or_default().to_vec();
+        for tag in notes.tags {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        if tags.len() > MAX_TAGS {
+            return None;
+        }
+        let expire = notes.expire.unwrap_or(route.expire());
+        let revalidate = notes.revalidate.unwrap_or(route.revalidate);
+        // A page cannot be fresh for longer than it is kept.
+        let revalidate = notes.expire.map_or(revalidate, |expire| revalidate.min(expire.into()));
+        let draft = Draft {
+            status: self.head.status,
+            headers: &self.head.headers,
+            chunks: &self.chunks,
+            window: Window::new(lead.shared.time.wall(), revalidate, expire),
+            tags,
+        };
+        let entry = draft.seal(route, &lead.shared.headers);
+        Some(Page::new(lead.context.key.clone(), entry, Arc::clone(&lead.recipe)))
+    }
+
+    /// The body is not kept: those who are here get it, in step with the slowest, and the flight is over for others.
+    async fn pass_on(mut self, reason: Pass, mut chunk: Bytes) -> Landing {
+        let flight = Arc::clone(&self.lead.flight);
+        if !flight.is_watched() {
+            return Landing::Pass { reason, veto: false };
+        }
+        self.lead.take_off(reason);
+        if !self.published {
+            self.publish(reason == Pass::Capture);
+        }
+        flight.overflow();
+        // What is on its way to readers is bounded from here on.
+        self.chunks.clear();
+        self.held.release();
+        loop {
+            flight.push(chunk);
+            if !room(self.lead).await {
+                // Nobody reads any more.
+                return Landing::PassedOn(reason);
+            }
+            chunk = loop {
+                let end = match self.source.next().await {
+                    Next::Chunk(chunk) if chunk.is_empty() => continue,
+                    Next::Chunk(chunk) => break chunk,
+                    Next::End => End::Clean,
+                    Next::Trailers => continue,
+                    Next::Error(message) | Next::Panicked(message) => End::Broken(message),
+                    Next::TimedOut => End::Broken("the page stalled longer than its render timeout".into()),
+                };
+                flight.end_body(end);
+                return Landing::PassedOn(reason);
+            };
+        }
+    }
+}
+
+/// Waits until the slowest reader has caught up, or cuts it; `false` once nobody reads any more.
+async fn room(lead: &Lead) -> bool {
+    loop {
+        let room = std::future::poll_fn(|cx| lead.flight.poll_room(cx));
+        if let Ok(room) = tokio::time::timeout(STALL, room).await {
+            return room;
+        }
+        let readers = lead.flight.cut_slowest();
+        let route = lead.recipe.pattern();
+        tracing::debug!(target: "axum_isr", %route, readers, "cut: too slow for a page that is not kept");
+    }
+}

@@ -1,0 +1,376 @@
+//! The leader: a spawned task that renders, judges and lands.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::body::End;
+use super::capture::capture;
+use super::outcome::{Failure, Head, Outcome};
+use super::running::{Flight, Verdict};
+use super::source::{Next, Source, contained};
+use crate::entry::clean;
+use crate::isr::Shared;
+use crate::key::CacheKey;
+use crate::memory::Page;
+use crate::policy::response::{self, Pass};
+use crate::render::{RENDER, Recipe, RenderContext, RenderReason, Rendered, render_request};
+use crate::telemetry;
+
+/// How long a page that is not shared is remembered as such.
+const PASS_FOR: Duration = Duration::from_secs(10);
+
+/// A failure with more than this is not collected for others.
+const MAX_FAILURE_BYTES: usize = 64 << 10;
+
+/// Why a render runs.
+pub(crate) enum Purpose {
+    /// A visitor waits. `head`: the request was a HEAD.
+    First { head: bool },
+    /// The page is stale.
+    Regenerate { old: Arc<Page> },
+    /// The page was not shareable; is it now?
+    LookAgain { was: Pass },
+    /// Development mode: a visitor waits, nothing is kept.
+    Show,
+}
+
+impl Purpose {
+    pub(super) fn is_head(&self) -> bool {
+        matches!(self, Self::First { head: true })
+    }
+
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::First { .. } => "first",
+            Self::Regenerate { .. } => "regenerate",
+            Self::LookAgain { .. } => "look-again",
+            Self::Show => "show",
+        }
+    }
+
+    fn reason(&self) -> RenderReason {
+        match self {
+            Self::First { .. } | Self::Show => RenderReason::First,
+            Self::Regenerate { .. } | Self::LookAgain { .. } => RenderReason::Regeneration,
+        }
+    }
+}
+
+/// What the leader comes back with.
+pub(super) enum Landing {
+    Page(Arc<Page>, Arc<Head>),
+    /// `veto`: an old entry is removed.
+    Pass {
+        reason: Pass,
+        veto: bool,
+    },
+    Failure(Arc<Failure>),
+    Broken(Arc<Head>),
+    /// Streamed to those who were there; what had to be said was said by `take_off`.
+    PassedOn(Pass),
+    TimedOut,
+    Panicked(Arc<str>),
+    /// The visitor's own request went well where the render failed.
+    NeedsVisitor,
+    Abandoned,
+}
+
+/// A leader. Dropped before it has landed (its runtime is gone, or a bug of ours), it abandons the flight.
+pub(crate) struct Lead {
+    pub(super) shared: Arc<Shared>,
+    pub(super) flight: Arc<Flight>,
+    pub(super) recipe: Arc<Recipe>,
+    pub(super) purpose: Purpose,
+    pub(super) context: Arc<RenderContext>,
+    inner_path: Box<str>,
+}
+
+impl Lead {
+    /// Made where the request is: the render context learns what render the request belongs to.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        flight: Arc<Flight>,
+        key: CacheKey,
+        recipe: Arc<Recipe>,
+        purpose: Purpose,
+    ) -> Self {
+        let inner_path = key.parts().inner.into();
+        let mode = recipe.route.settings().mode;
+        let context = Arc::new(RenderContext::new(key, recipe.pattern(), purpose.reason(), mode));
+        Self { shared, flight, recipe, purpose, context, inner_path }
+    }
+
+    /// Spawns the task. `permit`: what background work holds while it runs.
+    pub(crate) fn spawn(self, runtime: &tokio::runtime::Handle, permit: Option<OwnedSemaphorePermit>) {
+        let tracker = self.shared.tracker.clone();
+        let context = Arc::clone(&self.context);
+        tracker.spawn_on(RENDER.scope(context, self.run(permit)), runtime);
+    }
+
+    async fn run(self, permit: Option<OwnedSemaphorePermit>) {
+        let landing = self.supervise(permit).await;
+        self.land(landing);
+    }
+
+    /// Works until the page is there, shutdown ends the patience, or nobody waits and there is no room for orphans.
+    async fn supervise(&self, mut permit: Option<OwnedSemaphorePermit>) -> Landing {
+        let mut work = pin!(self.work());
+        let mut stop = pin!(self.shared.stop.cancelled());
+        poll_fn(|cx| {
+            if let Poll::Ready(landing) = work.as_mut().poll(cx) {
+                return Poll::Ready(landing);
+            }
+            if stop.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Landing::Abandoned);
+            }
+            while permit.is_none() && self.flight.poll_unwatched(cx).is_ready() {
+                permit = Arc::clone(&self.shared.regenerations).try_acquire_owned().ok();
+                if permit.is_none() && self.shared.flights.leave_unwatched(&self.flight) {
+                    return Poll::Ready(Landing::Abandoned);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    async fn work(&self) -> Landing {
+        let response = match self.render().await {
+            Ok(response) => response,
+            Err(landing) => return self.doubt(landing).await,
+        };
+        if self.context.is_forbidden() {
+            return self.forbidden(response).await;
+        }
+        if let Some(reason) = self.context.refusal() {
+            return Landing::Pass { reason, veto: true };
+        }
+        let route = self.recipe.route.settings();
+        let matched = self.recipe.matched.is_some();
+        match response::judge(response.status(), response.headers(), route, matched) {
+            response::Verdict::Keep => match capture(self, response).await {
+                panicked @ Landing::Panicked(_) => self.doubt(panicked).await,
+                landing => landing,
+            },
+            response::Verdict::Pass { reason, veto } => Landing::Pass { reason, veto },
+            response::Verdict::Failure => {
+                let landing = self.collect(response).await;
+                self.doubt(landing).await
+            }
+        }
+    }
+
+    /// The head of the response to the render request.
+    async fn render(&self) -> Result<Response, Landing> {
+        let key = &self.context.key;
+        let Some(request) = render_request(&key.parts(), self.shared.public_host.as_ref()) else {
+            return Err(Landing::Pass { reason: Pass::Rewritten, veto: false });
+        };
+        let render = contained(async {
+            let renderer = Arc::clone(&self.recipe.renderer);
+            renderer.render(request, &self.inner_path, &self.recipe, &self.context).await
+        });
+        match tokio::time::timeout(self.shared.render_timeout, render).await {
+            Err(_) => Err(Landing::TimedOut),
+            Ok(Err(message)) => Err(Landing::Panicked(message)),
+            Ok(Ok(Rendered::Response(response))) => Ok(response),
+            Ok(Ok(Rendered::Rewritten)) => {
+                let pattern = self.recipe.pattern();
+                if self.shared.beliefs.first_warning(pattern, "rewritten") {
+                    tracing::warn!(
+                        target: "axum_isr",
+                        route = %pattern,
+                        "not cached: a layer outside changes the path of requests, so the page cannot be found again \
+                         from its URL; move that layer inside, or around the router before its routing"
+                    );
+                }
+                Err(Landing::Pass { reason: Pass::Rewritten, veto: false })
+            }
+        }
+    }
+
+    /// The body of a failure, for everybody who waits.
+    async fn collect(&self, response: Response) -> Landing {
+        let (parts, body) = response.into_parts();
+        let mut source = Source::new(body, self.shared.render_timeout);
+        let mut bytes = Vec::new();
+        loop {
+            match source.next().await {
+                Next::Chunk(chunk) if bytes.len() + chunk.len() <= MAX_FAILURE_BYTES => bytes.extend_from_slice(&chunk),
+                Next::End | Next::Trailers => break,
+                Next::Panicked(message) => return Landing::Panicked(message),
+                Next::TimedOut => return Landing::TimedOut,
+                Next::Chunk(_) | Next::Error(_) => return Landing::Pass { reason: Pass::Status, veto: false },
+            }
+        }
+        let mut headers = parts.headers;
+        clean(&mut headers, &self.shared.headers);
+        let head = Head { status: parts.status, headers, extensions: parts.extensions, length: None };
+        Landing::Failure(Arc::new(Failure { head, body: bytes.into() }))
+    }
+
+    /// `Dynamic::Error`: whatever the handler made of the rejection, the answer is a 500.
+    async fn forbidden(&self, response: Response) -> Landing {
+        let response = if response.status().is_server_error() {
+            response
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        };
+        self.collect(response).await
+    }
+
+    /// Until a pattern has rendered well, a failure may be the fault of the narrowed request: a visitor's own request
+    /// decides. Nobody has to wait for that where nobody waits.
+    async fn doubt(&self, landing: Landing) -> Landing {
+        let status = match &landing {
+            Landing::Failure(failure) => failure.head.status,
+            Landing::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => return landing,
+        };
+        let pattern = self.recipe.pattern();
+        if self.shared.beliefs.believes(pattern) || !self.flight.is_watched() {
+            return landing;
+        }
+        self.flight.doubt();
+        let verdict = poll_fn(|cx| self.flight.poll_verdict(cx));
+        let Ok(Some(Verdict::Works(own))) = tokio::time::timeout(self.shared.render_timeout, verdict).await else {
+            return landing;
+        };
+        if self.shared.beliefs.first_warning(pattern, "needs-visitor") {
+            tracing::warn!(
+                target: "axum_isr",
+                route = %pattern,
+                rendered = status.as_u16(),
+                visitor = own.as_u16(),
+                "not cached: the handler works with a visitor's request and fails without it; give it what it needs \
+                 by `State`, `IsrLayer::share::<T>()`, `RouteConfig::header`, `RouteConfig::host`, \
+                 `IsrBuilder::public_origin`, or move the layer that provides it inside"
+            );
+        }
+        Landing::NeedsVisitor
+    }
+
+    pub(super) fn max_body_bytes(&self) -> usize {
+        self.recipe.route.settings().max_body_bytes.min(self.shared.memory.largest_body())
+    }
+
+    fn keeps(&self) -> bool {
+        !matches!(self.purpose, Purpose::Show)
+    }
+
+    /// Leaves the table while the body goes on; others do not wait for what will not be kept.
+    pub(super) fn take_off(&self, reason: Pass) {
+        if self.keeps() {
+            if reason == Pass::TooLarge {
+                self.not_kept(reason, false);
+            }
+            self.shared.flights.leave(&self.flight);
+        }
+    }
+
+    /// What the memory tier learns from a page that is not kept. `veto`: also where there is an old page.
+    fn not_kept(&self, reason: Pass, veto: bool) {
+        if !self.keeps() {
+            return;
+        }
+        if let Purpose::Regenerate { old } = &self.purpose
+            && !veto
+        {
+            return self.regeneration_failed(old, reason.as_str());
+        }
+        self.remember(reason);
+    }
+
+    fn remember(&self, reason: Pass) {
+        let until = self.shared.time.monotonic().after(PASS_FOR);
+        self.shared.memory.pass(self.flight.key().clone(), reason, until);
+    }
+
+    /// The old page stays, and is not tried again before its back-off is over.
+    fn regeneration_failed(&self, old: &Page, what: &'static str) {
+        let failures = old.failed(self.shared.time.monotonic(), self.shared.noise());
+        telemetry::regeneration_failed(&self.shared, &self.recipe, &self.context.key, what, failures);
+    }
+
+    /// A page that could not be made says nothing about whether it is shareable.
+    fn failed(&self, what: &'static str) {
+        match &self.purpose {
+            Purpose::Regenerate { old } => return self.regeneration_failed(old, what),
+            Purpose::LookAgain { was } => self.remember(*was),
+            Purpose::First { .. } | Purpose::Show => {}
+        }
+        telemetry::failed(&self.shared, &self.recipe, &self.context.key, what);
+    }
+
+    /// Memory tier first, then the table, then the waiters.
+    fn land(&self, landing: Landing) {
+        let outcome = match landing {
+            Landing::Page(page, head) => self.keep(page, head),
+            Landing::Pass { reason, veto } => {
+                self.not_kept(reason, veto);
+                Outcome::Pass(reason)
+            }
+            Landing::NeedsVisitor => {
+                self.not_kept(Pass::NeedsVisitor, false);
+                Outcome::Pass(Pass::NeedsVisitor)
+            }
+            Landing::Failure(failure) => {
+                self.failed("status");
+                Outcome::Failure(failure)
+            }
+            Landing::Broken(head) => {
+                self.failed("broken");
+                Outcome::Broken(head)
+            }
+            Landing::TimedOut => {
+                self.failed("timed-out");
+                Outcome::TimedOut
+            }
+            Landing::Panicked(message) => {
+                self.failed("panicked");
+                Outcome::Panicked(message)
+            }
+            Landing::PassedOn(reason) => Outcome::Pass(reason),
+            Landing::Abandoned => Outcome::Abandoned,
+        };
+        telemetry::landed(&self.shared, &self.recipe, &self.context.key, &outcome, self.purpose.as_str());
+        self.shared.flights.leave(&self.flight);
+        self.flight.end(outcome);
+        self.end_body();
+    }
+
+    /// A body that has not ended by now never will: whoever reads along must not take what there is for all of it.
+    fn end_body(&self) {
+        self.flight.end_body(End::Broken("the render was given up".into()));
+    }
+
+    fn keep(&self, page: Arc<Page>, head: Arc<Head>) -> Outcome {
+        self.shared.beliefs.rendered_well(self.recipe.pattern());
+        if self.keeps() {
+            if !self.shared.memory.admits(&page.key, &page) {
+                self.not_kept(Pass::TooLarge, false);
+            } else if !self.shared.is_closing() {
+                self.shared.memory.put(Arc::clone(&page));
+                telemetry::stored(&self.shared, &page);
+            }
+        }
+        Outcome::Page(page, head)
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        if !self.flight.has_ended() {
+            self.shared.flights.leave(&self.flight);
+            self.flight.end(Outcome::Abandoned);
+            self.end_body();
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! One running render per key (I3), in a task of its own, whoever asked for it.
+//!
+//! ```text
+//!  visitor ──► Table::enter ──► Follow(Waiter) ───────────────┐ waits for a step, then reads along
+//!                    │                                        ▼
+//!                    └───────► Lead(Waiter, Flight) ──► spawned Lead ──► Flight: phase, chunks, watchers
+//! ```
+//!
+//! - `table`: the flights that are in the air, by key.
+//! - `running`: the state that leader and waiters share; the only lock between them.
+//! - `body`: the chunks of a growing body, how far each watcher has read, and where the leader has to wait.
+//! - `waiter`: a visitor's place in a flight, and the body that reads along.
+//! - `lead`: the leader's task: render, judge, land.
+//! - `capture`: the body of a render on its way into an entry.
+//! - `source`: that body with everything that can go wrong contained.
+//! - `outcome`: every way a flight can end.
+//! - `beliefs`: patterns that have rendered well, and warnings that were given.
+
+mod beliefs;
+mod body;
+mod capture;
+mod lead;
+mod outcome;
+mod running;
+mod source;
+mod table;
+mod waiter;
+
+/// The lock of the table and of each flight, so that their interleavings can be tested.
+mod sync {
+    #[cfg(not(all(test, isr_shuttle)))]
+    pub(super) use std::sync::{Mutex, MutexGuard};
+
+    #[cfg(all(test, isr_shuttle))]
+    pub(super) use shuttle::sync::{Mutex, MutexGuard};
+}
+
+pub(crate) use beliefs::Beliefs;
+pub(crate) use capture::CaptureBudget;
+pub(crate) use lead::{Lead, Purpose};
+pub(crate) use outcome::{Failure, Head, Outcome};
+pub(crate) use running::Verdict;
+pub(crate) use table::{Entered, Table};
+pub(crate) use waiter::{Step, Waiter, lone_flight};

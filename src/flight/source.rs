@@ -1,0 +1,102 @@
+//! The body of a render, with everything that can go wrong contained.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::Body as _;
+
+/// What came out of a body.
+pub(super) enum Next {
+    Chunk(Bytes),
+    Trailers,
+    End,
+    Error(Arc<str>),
+    Panicked(Arc<str>),
+    TimedOut,
+}
+
+pub(super) struct Source {
+    body: Body,
+    /// Between two frames.
+    timeout: Duration,
+}
+
+impl Source {
+    pub(super) fn new(body: Body, timeout: Duration) -> Self {
+        Self { body, timeout }
+    }
+
+    /// What is there now; `None` if the body has to be waited for.
+    pub(super) async fn now(&mut self) -> Option<Next> {
+        poll_fn(|cx| {
+            // A stream that is always ready must not keep the thread: frames cost of the task's budget, and when it is
+            // used up this task yields without taking the body for one that waits.
+            let budget = ready!(tokio::task::coop::poll_proceed(cx));
+            budget.made_progress();
+            Poll::Ready(match self.poll(cx) {
+                Poll::Ready(next) => Some(next),
+                Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    /// Known without asking for another frame: a body made of one piece.
+    pub(super) fn has_ended(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    /// The next frame, within the time limit.
+    pub(super) async fn next(&mut self) -> Next {
+        let timeout = self.timeout;
+        let next = poll_fn(|cx| {
+            let budget = ready!(tokio::task::coop::poll_proceed(cx));
+            let next = ready!(self.poll(cx));
+            budget.made_progress();
+            Poll::Ready(next)
+        });
+        tokio::time::timeout(timeout, next).await.unwrap_or(Next::TimedOut)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(cx)));
+        Poll::Ready(match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(None)) => Next::End,
+            Ok(Poll::Ready(Some(Ok(frame)))) => match frame.into_data() {
+                Ok(chunk) => Next::Chunk(chunk),
+                Err(_) => Next::Trailers,
+            },
+            Ok(Poll::Ready(Some(Err(error)))) => Next::Error(error.to_string().into()),
+            Err(panic) => Next::Panicked(message(panic.as_ref())),
+        })
+    }
+}
+
+/// A future whose panics are values.
+pub(super) async fn contained<F: Future>(future: F) -> Result<F::Output, Arc<str>> {
+    let mut future = std::pin::pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(panic) => Poll::Ready(Err(message(panic.as_ref()))),
+    })
+    .await
+}
+
+fn message(panic: &(dyn Any + Send)) -> Arc<str> {
+    if let Some(text) = panic.downcast_ref::<&'static str>() {
+        (*text).into()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.as_str().into()
+    } else {
+        "the handler panicked".into()
+    }
+}

@@ -1,0 +1,11 @@
+//! The handle: what is configured once, what is shared by layers, handlers and background work, and its end.
+
+mod builder;
+mod handle;
+mod shared;
+mod shutdown;
+
+pub use builder::{IsrBuilder, Mode};
+pub use handle::Isr;
+pub(crate) use shared::Shared;
+pub use shutdown::ShutdownReport;

@@ -1,0 +1,89 @@
+//! What layers, flights and the handle share.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::HeaderValue;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::builder::Mode;
+use crate::clock::Time;
+use crate::flight::{Beliefs, CaptureBudget, Table};
+use crate::memory::Memory;
+use crate::policy::profile::ResponseHeaders;
+use crate::telemetry::Counters;
+
+/// The state behind a handle.
+pub(crate) struct Shared {
+    pub(crate) mode: Mode,
+    pub(crate) headers: ResponseHeaders,
+    pub(crate) public_host: Option<HeaderValue>,
+    pub(crate) scope: String,
+    pub(crate) time: Time,
+    pub(crate) render_timeout: Duration,
+    pub(crate) memory: Memory,
+    pub(crate) flights: Table,
+    pub(crate) beliefs: Beliefs,
+    pub(crate) capture: CaptureBudget,
+    /// Regenerations and orphaned first renders.
+    pub(crate) regenerations: Arc<Semaphore>,
+    pub(crate) counters: Counters,
+    pub(crate) tracker: TaskTracker,
+    /// Cancelled when the patience of a shutdown ends.
+    pub(crate) stop: CancellationToken,
+    pub(super) closing: AtomicBool,
+    noise: (RandomState, AtomicU64),
+}
+
+impl Shared {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            mode: settings.mode,
+            headers: settings.headers,
+            public_host: settings.public_host,
+            scope: settings.scope,
+            time: settings.time,
+            render_timeout: settings.render_timeout,
+            capture: CaptureBudget::new(settings.memory_bytes / 4),
+            memory: settings.memory,
+            flights: Table::new(MAX_WAITERS),
+            beliefs: Beliefs::default(),
+            regenerations: Arc::new(Semaphore::new(settings.max_regenerations)),
+            counters: Counters::default(),
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            closing: AtomicBool::new(false),
+            noise: (RandomState::new(), AtomicU64::new(0)),
+        }
+    }
+
+    /// Whether `shutdown` has begun. Relaxed: a request that sees it late is served as one that came before.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Jitter; not for secrets.
+    pub(crate) fn noise(&self) -> u64 {
+        self.noise.0.hash_one(self.noise.1.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The most visitors that wait for one page.
+const MAX_WAITERS: usize = 10_000;
+
+/// What the builder found to be good.
+pub(super) struct Settings {
+    pub(super) mode: Mode,
+    pub(super) headers: ResponseHeaders,
+    pub(super) public_host: Option<HeaderValue>,
+    pub(super) scope: String,
+    pub(super) time: Time,
+    pub(super) render_timeout: Duration,
+    pub(super) max_regenerations: usize,
+    pub(super) memory_bytes: usize,
+    pub(super) memory: Memory,
+}

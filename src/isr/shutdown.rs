@@ -1,0 +1,43 @@
+//! The end.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::handle::Isr;
+
+/// How long a task that was told to stop gets to do so.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// What a shutdown waited for, and what it did not wait for any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Renders that were running when it began and ended in time.
+    pub finished: usize,
+    /// Renders that were given up when the limit was reached.
+    pub abandoned: usize,
+}
+
+impl Isr {
+    /// Ends the background work: from now on requests bypass the cache; renders that run are waited for, up to `limit`,
+    /// and then given up. Visitors who wait for one of those go to the handler with their own request.
+    ///
+    /// Call it after the server has stopped taking requests. The memory tier is emptied: its pages hold the services
+    /// that rendered them, which may hold this handle. May be called again.
+    pub async fn shutdown(&self, limit: Duration) -> ShutdownReport {
+        let shared = &self.shared;
+        shared.closing.store(true, Ordering::Relaxed);
+        shared.tracker.close();
+        let running = shared.tracker.len();
+        let in_time = tokio::time::timeout(limit, shared.tracker.wait()).await.is_ok();
+        let abandoned = if in_time { 0 } else { shared.tracker.len() };
+        if !in_time {
+            shared.stop.cancel();
+            // A handler that blocks its thread is not waited for.
+            let _ = tokio::time::timeout(GRACE, shared.tracker.wait()).await;
+        }
+        shared.memory.clear();
+        tracing::info!(target: "axum_isr", finished = running.saturating_sub(abandoned), abandoned, "shut down");
+        ShutdownReport { finished: running.saturating_sub(abandoned), abandoned }
+    }
+}

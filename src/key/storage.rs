@@ -1,0 +1,119 @@
+//! The key as a value that is kept, and its readable form.
+
+use std::borrow::Borrow;
+use std::fmt::{self, Write as _};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::Parts;
+
+/// The longest readable form before its path is replaced by a digest.
+const MAX_READABLE: usize = 200;
+
+/// The identity of an entry: the exact bytes of everything it was rendered from.
+///
+/// Two keys are equal when these bytes are; no digest decides about identity. `Debug` shows the readable form.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CacheKey(Arc<[u8]>);
+
+impl CacheKey {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The key's bytes, in the grammar that the crate's `key` module documents.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        // Keys are only made by the builder, which writes what `read` reads (property test in `tests/keys.rs`).
+        Parts::read(&self.0).unwrap_or_default()
+    }
+
+    /// The text under which a store keeps the entry: `v1:<scope>:<readable>:<SHA-256>`.
+    ///
+    /// `readable` is the path with the namespace in front and the query, host and variants behind it; `:`, `%`,
+    /// braces, blanks, controls and everything that is not ASCII are escaped as `%XX`. When scope and readable form
+    /// together are longer than 200 bytes, the path is replaced by its SHA-256 in hexadecimal, and if that is not
+    /// enough, what follows it too. The digest at the end is that of scope and key, so texts differ when keys do.
+    #[must_use]
+    pub fn storage_key(&self, scope: &str) -> String {
+        let parts = self.parts();
+        let mut head = format!("v1:{scope}:");
+        if !parts.namespace.is_empty() {
+            escape(parts.namespace, &mut head);
+            head.push('!');
+        }
+        let mut path = String::new();
+        escape(parts.path, &mut path);
+        let mut rest = String::new();
+        for (mark, text) in [('?', parts.query), ('@', parts.host)] {
+            if !text.is_empty() {
+                rest.push(mark);
+                escape(text, &mut rest);
+            }
+        }
+        for (kind, pairs) in [("", &parts.headers), ("cookie.", &parts.cookies)] {
+            for (name, value) in pairs {
+                rest.push(';');
+                rest.push_str(kind);
+                escape(name, &mut rest);
+                rest.push('=');
+                escape(value, &mut rest);
+            }
+        }
+        if head.len() + path.len() + rest.len() > MAX_READABLE {
+            path = hex(&Sha256::digest(parts.path));
+        }
+        if head.len() + path.len() + rest.len() > MAX_READABLE {
+            rest = format!("#{}", hex(&Sha256::digest(&rest)));
+        }
+        let whole = Sha256::new()
+            .chain_update((scope.len() as u64).to_be_bytes())
+            .chain_update(scope)
+            .chain_update(&self.0)
+            .finalize();
+        format!("{head}{path}{rest}:{}", hex(&whole))
+    }
+}
+
+fn escape(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && !b":%{}".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+impl Borrow<[u8]> for CacheKey {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// As `[u8]` hashes, because keys are looked up by borrowed bytes.
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0[..].hash(state);
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.storage_key(""))
+    }
+}

@@ -1,0 +1,88 @@
+//! The layer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use http::Extensions;
+use tower_layer::Layer;
+
+use crate::isr::Isr;
+use crate::policy::route::RouteConfig;
+use crate::service::IsrService;
+
+/// Caches the pages of the routes it is added to.
+///
+/// Made by [`Isr::layer`] with a configuration of its own, or by [`IsrLayer::new`] without one: then it acts where a
+/// middleware outside has put a [`RouteConfig`] into the request's extensions. Of nested layers the outermost with a
+/// configuration acts.
+///
+/// `.route_layer(…)` is the usual form; `.layer(…)` also wraps the router's 404 fallback. Adding it is cheap and
+/// registers nothing: axum may do it for each connection.
+#[derive(Clone)]
+pub struct IsrLayer(Arc<State>);
+
+type Share = fn(&Extensions, &mut Extensions);
+
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) isr: Isr,
+    route: Option<RouteConfig>,
+    shares: Vec<Share>,
+}
+
+impl IsrLayer {
+    /// A layer that acts only for requests that carry a [`RouteConfig`] in their extensions.
+    #[must_use]
+    pub fn new(isr: Isr) -> Self {
+        Self(Arc::new(State { isr, route: None, shares: Vec::new() }))
+    }
+
+    pub(crate) fn with_config(isr: Isr, route: RouteConfig) -> Self {
+        Self(Arc::new(State { isr, route: Some(route), shares: Vec::new() }))
+    }
+
+    /// Carries a request extension over into renders, which otherwise start without any.
+    ///
+    /// For what belongs to the application and is the same for everybody, for example a connection pool that a layer
+    /// outside adds with `Extension(pool)`. Never for what belongs to a visitor: pages are shared.
+    #[must_use]
+    pub fn share<T: Clone + Send + Sync + 'static>(self) -> Self {
+        let mut state = Arc::unwrap_or_clone(self.0);
+        state.shares.push(|from, to| {
+            if let Some(value) = from.get::<T>() {
+                to.insert(value.clone());
+            }
+        });
+        Self(Arc::new(state))
+    }
+}
+
+impl State {
+    pub(crate) fn route<'r>(&'r self, request: &'r Request) -> Option<&'r RouteConfig> {
+        request.extensions().get().or(self.route.as_ref())
+    }
+
+    /// The application-wide extensions of a request.
+    pub(crate) fn shared_extensions(&self, request: &Request) -> Extensions {
+        let mut shared = Extensions::new();
+        for share in &self.shares {
+            share(request.extensions(), &mut shared);
+        }
+        shared
+    }
+}
+
+impl fmt::Debug for IsrLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IsrLayer").field("route", &self.0.route).finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for IsrLayer {
+    type Service = IsrService<S>;
+
+    fn layer(&self, inner: S) -> IsrService<S> {
+        IsrService::new(Arc::clone(&self.0), inner)
+    }
+}

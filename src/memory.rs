@@ -1,0 +1,207 @@
+//! The memory tier: pages and remembered passes by key, weighed in bytes.
+//!
+//! A look-up takes the key as borrowed bytes, locks one shard for reading while it compares and clones an `Arc`, and
+//! depends neither on the number of entries nor on their size. Identity is the whole key: the hash (keyed at random
+//! for each cache, against crafted collisions) only says where to look.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+
+use crate::clock::MonoTime;
+use crate::entry::Entry;
+use crate::error::ConfigError;
+use crate::key::CacheKey;
+use crate::policy::freshness::back_off;
+use crate::policy::response::Pass;
+use crate::policy::route::DEFAULT_MAX_BODY_BYTES;
+use crate::render::Recipe;
+
+/// Default of `IsrBuilder::memory_bytes`: 128 MiB.
+pub(crate) const DEFAULT_MEMORY_BYTES: usize = 128 << 20;
+
+/// A shard holds at least this many bodies of the default limit, so that one large page does not empty it.
+const BODIES_PER_SHARD: usize = 8;
+
+/// What one item costs besides its key and its entry: the page, its recipe with two reference counts each, the
+/// reference count and vtable part of the body's and the headers' buffers, and the cache's own slot and index.
+const ITEM_BYTES: usize = size_of::<Page>() - size_of::<Entry>() + size_of::<Recipe>() + 176;
+
+/// An entry in memory, with what this process knows about it.
+pub(crate) struct Page {
+    pub(crate) key: CacheKey,
+    pub(crate) entry: Entry,
+    /// How to render it without a visitor.
+    pub(crate) recipe: Arc<Recipe>,
+    failures: AtomicU32,
+    /// `MonoTime`; no regeneration before it.
+    retry_at: AtomicU64,
+}
+
+impl Page {
+    pub(crate) fn new(key: CacheKey, entry: Entry, recipe: Arc<Recipe>) -> Self {
+        Self { key, entry, recipe, failures: AtomicU32::new(0), retry_at: AtomicU64::new(0) }
+    }
+
+    /// Whether the back-off after a failure is over. Relaxed: a regeneration more or less is decided by the flights.
+    pub(crate) fn may_retry(&self, now: MonoTime) -> bool {
+        now.0 >= self.retry_at.load(Ordering::Relaxed)
+    }
+
+    /// Counts a failed regeneration; the entry stays as it is. Returns how many there were in a row.
+    pub(crate) fn failed(&self, now: MonoTime, noise: u64) -> u32 {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        self.retry_at.store(now.after(back_off(failures, noise)).0, Ordering::Relaxed);
+        failures
+    }
+}
+
+/// A key whose page is not shared, until it is looked at again.
+pub(crate) struct PassNote {
+    pub(crate) reason: Pass,
+    pub(crate) until: MonoTime,
+}
+
+#[derive(Clone)]
+pub(crate) enum Slot {
+    Page(Arc<Page>),
+    Pass(Arc<PassNote>),
+}
+
+#[derive(Clone)]
+struct Weigh;
+
+impl Weighter<CacheKey, Slot> for Weigh {
+    fn weight(&self, key: &CacheKey, slot: &Slot) -> u64 {
+        let slot = match slot {
+            Slot::Page(page) => page.entry.weight() + ITEM_BYTES,
+            Slot::Pass(_) => size_of::<PassNote>() + 112,
+        };
+        (key.as_bytes().len() + slot) as u64
+    }
+}
+
+/// Pages and passes by key.
+pub(crate) struct Memory<B = DefaultHashBuilder> {
+    cache: Cache<CacheKey, Slot, Weigh, B>,
+    largest: u64,
+}
+
+impl<B: BuildHasher + Clone + Default> Memory<B> {
+    pub(crate) fn new(bytes: usize) -> Result<Self, ConfigError> {
+        let shard = BODIES_PER_SHARD * DEFAULT_MAX_BODY_BYTES;
+        if bytes < shard {
+            return Err(ConfigError::new(
+                "memory_bytes",
+                format!("at least {shard} ({BODIES_PER_SHARD} bodies of {DEFAULT_MAX_BODY_BYTES} bytes)"),
+                bytes,
+            ));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shards = (bytes / shard).min(4 * cores);
+        // A power of two that is not larger.
+        let shards = 1 << shards.ilog2();
+        let options = OptionsBuilder::new()
+            .weight_capacity(bytes as u64)
+            .estimated_items_capacity((bytes / (16 << 10)).max(32 * shards))
+            .shards(shards)
+            .build()
+            .map_err(|problem| ConfigError::new("memory_bytes", problem.to_string(), bytes))?;
+        let cache = Cache::with_options(options, Weigh, B::default(), DefaultLifecycle::default());
+        // The cache keeps 97 of 100 bytes of a shard for what proved to be used; more than that never fits.
+        let largest = cache.shard_capacity() / 100 * 97;
+        Ok(Self { cache, largest })
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Slot> {
+        self.cache.get(key)
+    }
+
+    pub(crate) fn page(&self, key: &[u8]) -> Option<Arc<Page>> {
+        match self.cache.peek(key)? {
+            Slot::Page(page) => Some(page),
+            Slot::Pass(_) => None,
+        }
+    }
+
+    /// Whether a page of this size could be kept at all. Asked before it is put, because the cache would drop the old
+    /// page together with one that is too large.
+    pub(crate) fn admits(&self, key: &CacheKey, page: &Page) -> bool {
+        (key.as_bytes().len() + page.entry.weight() + ITEM_BYTES) as u64 <= self.largest
+    }
+
+    pub(crate) fn put(&self, page: Arc<Page>) {
+        self.cache.insert(page.key.clone(), Slot::Page(page));
+    }
+
+    /// Replaces whatever is there by the note that the page is not shared.
+    pub(crate) fn pass(&self, key: CacheKey, reason: Pass, until: MonoTime) {
+        self.cache.insert(key, Slot::Pass(Arc::new(PassNote { reason, until })));
+    }
+
+    pub(crate) fn clear(&self) {
+        self.cache.clear();
+    }
+
+    pub(crate) fn items(&self) -> usize {
+        self.cache.len()
+    }
+
+    pub(crate) fn weight(&self) -> u64 {
+        self.cache.weight()
+    }
+
+    /// The largest body that can be kept, leaving room for headers and tags.
+    pub(crate) fn largest_body(&self) -> usize {
+        usize::try_from(self.largest).unwrap_or(usize::MAX).saturating_sub(64 << 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hash::{BuildHasherDefault, Hasher};
+
+    /// A hash of one bit: everything collides.
+    #[derive(Default)]
+    struct OneBit(u64);
+
+    impl Hasher for OneBit {
+        fn finish(&self) -> u64 {
+            self.0 & 1
+        }
+
+        fn write(&mut self, bytes: &[u8]) {
+            self.0 += bytes.iter().map(|b| u64::from(*b)).sum::<u64>();
+        }
+    }
+
+    /// CASES 6: keys that collide never serve each other, because identity is the whole key.
+    #[test]
+    fn colliding_keys_stay_apart() {
+        let memory = Memory::<BuildHasherDefault<OneBit>>::new(16 << 20).expect("large enough");
+        let key = |n: u16| CacheKey::new(&n.to_be_bytes());
+        for n in 0..500 {
+            memory.pass(key(n), Pass::Vary, MonoTime(u64::from(n)));
+        }
+        for n in 0..500 {
+            match memory.get(key(n).as_bytes()) {
+                Some(Slot::Pass(note)) => assert_eq!(note.until, MonoTime(u64::from(n))),
+                _ => panic!("{n} is gone"),
+            }
+        }
+        assert!(memory.get(b"no key").is_none());
+    }
+
+    #[test]
+    fn too_small_a_budget_is_refused() {
+        let problem = Memory::<DefaultHashBuilder>::new((16 << 20) - 1).err().expect("refused");
+        assert_eq!(
+            problem.to_string(),
+            "memory_bytes: expected at least 16777216 (8 bodies of 2097152 bytes), got 16777215"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! Which headers the cache adds to its answers.
+
+use http::{HeaderName, header};
+
+/// The default name of the header that says `MISS`, `HIT` or `STALE`.
+pub(crate) const STATE_HEADER: HeaderName = HeaderName::from_static("x-vinext-cache");
+
+/// The headers that the cache adds to its answers.
+///
+/// | | [`shared`](Self::shared) (default) | [`cdn`](Self::cdn) | [`none`](Self::none) |
+/// |---|---|---|---|
+/// | state | `x-vinext-cache` | `x-vinext-cache` | |
+/// | lifetime | `Cache-Control: s-maxage=…` | `CDN-Cache-Control: max-age=…`, and `Cache-Control: public, max-age=0, must-revalidate` | |
+/// | `Cache-Status` | yes | yes | |
+/// | `Age`, `ETag` | yes | yes | yes |
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct ResponseHeaders {
+    pub(crate) lifetime: Lifetime,
+    pub(crate) state: Option<HeaderName>,
+    pub(crate) cache_status: bool,
+    pub(crate) debug: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    Shared,
+    Cdn,
+    None,
+}
+
+impl Default for ResponseHeaders {
+    fn default() -> Self {
+        Self::shared()
+    }
+}
+
+impl ResponseHeaders {
+    /// `Cache-Control: s-maxage=…, stale-while-revalidate=…` for the caches in front (the default).
+    pub fn shared() -> Self {
+        Self { lifetime: Lifetime::Shared, state: Some(STATE_HEADER), cache_status: true, debug: false }
+    }
+
+    /// `CDN-Cache-Control` (RFC 9213) for the caches in front, while browsers ask each time.
+    pub fn cdn() -> Self {
+        Self { lifetime: Lifetime::Cdn, ..Self::shared() }
+    }
+
+    /// Nothing but `Age` and `ETag`.
+    pub fn none() -> Self {
+        Self { lifetime: Lifetime::None, state: None, cache_status: false, debug: false }
+    }
+
+    /// Another name for the state header.
+    pub fn state_header(self, name: HeaderName) -> Self {
+        Self { state: Some(name), ..self }
+    }
+
+    /// Adds what helps to find out why a page is not cached: `ttl` and `detail` in `Cache-Status` (RFC 9211), which is
+    /// then also sent with answers that were passed or bypassed.
+    ///
+    /// Off by default: it tells strangers how the site works.
+    pub fn debug(self) -> Self {
+        Self { cache_status: true, debug: true, ..self }
+    }
+
+    /// Whether a header of this name is ours, so that one of the handler's is not kept.
+    pub(crate) fn owns(&self, name: &HeaderName) -> bool {
+        self.state.as_ref() == Some(name)
+            || (self.lifetime == Lifetime::Cdn && *name == CDN_CACHE_CONTROL)
+            || *name == header::AGE
+    }
+}
+
+/// RFC 9213 §3.1.
+pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");

@@ -1,0 +1,178 @@
+//! What a render notes about its page.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::key::CacheKey;
+use crate::policy::freshness::Revalidate;
+use crate::policy::response::Pass;
+use crate::policy::route::Dynamic;
+use crate::policy::tag::{MAX_TAGS, Tag};
+
+tokio::task_local! {
+    /// The render that the current task works on, body included: a request that it makes must not wait for itself.
+    pub(crate) static RENDER: Arc<RenderContext>;
+}
+
+/// Why a handler runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RenderReason {
+    /// The page is not there: a visitor waits for it.
+    First,
+    /// The page is stale, or was not shareable some seconds ago: nobody waits.
+    Regeneration,
+    /// The page is rendered before anybody asked for it.
+    Prerender,
+    /// A visitor's own request: the route is not cached, or this page is not shared.
+    Visitor,
+}
+
+/// In the extensions of every request that the cache sends on: an inner `IsrLayer` forwards it, so that the outermost
+/// layer with a configuration wins.
+#[derive(Clone)]
+pub(crate) enum Marker {
+    Render(Arc<RenderContext>),
+    /// A visitor's own request, after the cache decided not to answer it.
+    Visitor(Dynamic),
+}
+
+const DYNAMIC: u8 = 1;
+const FORBIDDEN: u8 = 2;
+
+/// Shared by the leader, the extractors and whatever the handler started.
+pub(crate) struct RenderContext {
+    pub(crate) key: CacheKey,
+    pub(crate) pattern: Box<str>,
+    pub(crate) reason: RenderReason,
+    pub(crate) mode: Dynamic,
+    parent: Option<Arc<RenderContext>>,
+    /// Sticky: what was said is not taken back by swallowing a rejection.
+    flags: AtomicU8,
+    notes: Mutex<Notes>,
+}
+
+/// What the handler said about its page.
+#[derive(Clone, Default)]
+pub(crate) struct Notes {
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) revalidate: Option<Revalidate>,
+    pub(crate) expire: Option<Duration>,
+    refused: Option<Pass>,
+    ended: bool,
+}
+
+impl Notes {
+    /// A reason not to keep the page.
+    fn refused(&self) -> Option<Pass> {
+        match self.revalidate {
+            Some(revalidate) if revalidate.is_zero() => Some(Pass::NoStore),
+            _ => self.refused,
+        }
+    }
+}
+
+impl RenderContext {
+    pub(crate) fn new(key: CacheKey, pattern: &str, reason: RenderReason, mode: Dynamic) -> Self {
+        Self {
+            key,
+            pattern: pattern.into(),
+            reason,
+            mode,
+            parent: RENDER.try_with(Arc::clone).ok(),
+            flags: AtomicU8::new(0),
+            notes: Mutex::default(),
+        }
+    }
+
+    /// Whether the current task renders `key`, or was started by a render of it.
+    pub(crate) fn rendering(key: &[u8]) -> bool {
+        RENDER
+            .try_with(|context| {
+                let mut next = Some(context);
+                while let Some(context) = next {
+                    if context.key.as_bytes() == key {
+                        return true;
+                    }
+                    next = context.parent.as_ref();
+                }
+                false
+            })
+            .unwrap_or(false)
+    }
+
+    pub(super) fn set_dynamic(&self) {
+        self.flags.fetch_or(DYNAMIC, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_forbidden(&self) {
+        self.flags.fetch_or(FORBIDDEN, Ordering::Relaxed);
+    }
+
+    /// The handler asked for the visitor's request. Relaxed: the flag is read after the answer of the task that set
+    /// it, which orders the two.
+    pub(crate) fn is_dynamic(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & DYNAMIC != 0
+    }
+
+    /// It did so where the route forbids it (`Dynamic::Error`).
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & FORBIDDEN != 0
+    }
+
+    /// What speaks against keeping the page, so far.
+    pub(crate) fn refusal(&self) -> Option<Pass> {
+        if self.is_dynamic() {
+            return Some(Pass::Dynamic);
+        }
+        self.lock().refused()
+    }
+
+    /// The body has ended: what is said from now on has no effect.
+    pub(crate) fn end(&self) -> Notes {
+        let mut notes = self.lock();
+        notes.ended = true;
+        notes.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, what: &'static str, change: impl FnOnce(&mut Notes)) {
+        let mut notes = self.lock();
+        if notes.ended {
+            drop(notes);
+            tracing::warn!(target: "axum_isr", route = %self.pattern, what, "said after the body of the page had ended: without effect");
+        } else {
+            change(&mut notes);
+        }
+    }
+
+    pub(super) fn tag(&self, name: &str) {
+        self.note("tag", |notes| match Tag::new(name) {
+            Ok(tag) if notes.tags.contains(&tag) => {}
+            Ok(tag) if notes.tags.len() < MAX_TAGS => notes.tags.push(tag),
+            // A page that lacks a tag would outlive its invalidation.
+            _ => notes.refused = Some(Pass::Tags),
+        });
+    }
+
+    pub(super) fn revalidate(&self, after: Duration) {
+        self.note("revalidate", |notes| {
+            let after = Revalidate::After(after);
+            notes.revalidate = Some(notes.revalidate.map_or(after, |known| known.min(after)));
+        });
+    }
+
+    pub(super) fn expire(&self, after: Duration) {
+        self.note("expire", |notes| {
+            notes.expire = Some(notes.expire.map_or(after, |known| known.min(after)));
+        });
+    }
+
+    pub(super) fn no_store(&self) {
+        self.note("no_store", |notes| notes.refused = notes.refused.or(Some(Pass::NoStore)));
+    }
+}

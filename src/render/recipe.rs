@@ -1,0 +1,55 @@
+//! Everything that it takes to render a page without a visitor.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, NestedPath, Request};
+use axum::response::Response;
+use http::Extensions;
+
+use super::context::RenderContext;
+use crate::policy::route::RouteConfig;
+
+/// What came of rendering.
+pub(crate) enum Rendered {
+    Response(Response),
+    /// The router did not lead to the endpoint, or led there with another path than the visitor's request had:
+    /// something outside rewrote the URI.
+    Rewritten,
+}
+
+/// An inner service, without its type.
+pub(crate) trait Renderer: Send + Sync {
+    /// Sends the render request through the recipe's pattern into the inner service.
+    fn render(
+        self: Arc<Self>,
+        request: Request,
+        inner_path: &str,
+        recipe: &Arc<Recipe>,
+        context: &Arc<RenderContext>,
+    ) -> Pin<Box<dyn Future<Output = Rendered> + Send>>;
+}
+
+/// The inner service, where axum's routing stood, the route's configuration, and the application-wide extensions.
+///
+/// Holds nothing of the visitor's request but routing data, which belongs to the router, and the types that the
+/// application declared as shared.
+pub(crate) struct Recipe {
+    pub(crate) renderer: Arc<dyn Renderer>,
+    pub(crate) route: RouteConfig,
+    pub(crate) matched: Option<MatchedPath>,
+    pub(crate) nested: Option<NestedPath>,
+    pub(crate) shared: Extensions,
+}
+
+impl Recipe {
+    /// The route's pattern for people: logs and warnings.
+    pub(crate) fn pattern(&self) -> &str {
+        match (&self.matched, &self.nested) {
+            (Some(matched), _) => matched.as_str(),
+            (None, Some(nested)) => nested.as_str(),
+            (None, None) => "",
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The service: decides, serves what is there, and delegates the rest.
+//!
+//! - `call`: the way of a request; everything that needs no waiting.
+//! - `lookup`: what the memory tier says, and the background work that follows from it.
+//! - `visit`: the way of a visitor who has to wait.
+//! - `renderer`: the inner service as the maker of pages.
+
+mod call;
+mod lookup;
+mod renderer;
+mod visit;
+
+pub use call::IsrService;

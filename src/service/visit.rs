@@ -1,0 +1,123 @@
+//! The way of a visitor who has to wait.
+
+use std::convert::Infallible;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use tower::ServiceExt;
+
+use super::call::{Bounds, Core};
+use crate::entry::{Served, Wanted, answer, undecided};
+use crate::flight::{Failure, Head, Outcome, Step, Verdict, Waiter};
+use crate::memory::Page;
+use crate::policy::request::Admitted;
+use crate::policy::response::Pass;
+use crate::policy::route::RouteConfig;
+use crate::render::Marker;
+use crate::telemetry;
+
+/// A visitor in a flight, with its own request in case that has to go to the handler.
+pub(super) struct Visit<S> {
+    pub(super) core: Arc<Core<S>>,
+    pub(super) request: Request,
+    pub(super) route: RouteConfig,
+    pub(super) admitted: Admitted,
+    pub(super) waiter: Waiter,
+}
+
+impl<S: Bounds> Visit<S> {
+    pub(super) async fn run(self) -> Response {
+        match self.waiter.step(self.admitted.head).await {
+            Step::Stream(head) | Step::Ended(Outcome::Broken(head)) => self.read_along(&head),
+            Step::Ended(Outcome::Page(page, head)) => self.answer(&page, &head),
+            Step::Ended(Outcome::Failure(failure)) => self.fail(&failure),
+            Step::Ended(Outcome::Pass(reason)) => self.own(reason).await,
+            Step::Ended(Outcome::TimedOut) => StatusCode::GATEWAY_TIMEOUT.into_response(),
+            // As if the handler had run in this task, so that a layer outside that catches panics does; the panic
+            // hook has had its say in the leader's task.
+            Step::Ended(Outcome::Panicked(message)) => resume_unwind(Box::new(message.to_string())),
+            Step::Ended(Outcome::Abandoned) => self.own(Pass::Abandoned).await,
+            Step::NotCaptured => self.own(Pass::Capture).await,
+            Step::Ask => self.try_own().await,
+        }
+    }
+
+    fn served(&self) -> Served {
+        Served::Miss { collapsed: self.waiter.is_follower() }
+    }
+
+    fn answer(&self, page: &Page, head: &Head) -> Response {
+        let shared = self.core.shared();
+        let served = self.served();
+        telemetry::served(shared, &self.request, served);
+        let wanted = Wanted { admitted: self.admitted, headers: self.request.headers() };
+        let mut response = answer(&page.entry, served, shared.time.wall(), &wanted, &shared.headers);
+        response.extensions_mut().extend(head.extensions.clone());
+        response
+    }
+
+    fn read_along(self, head: &Head) -> Response {
+        let shared = self.core.shared();
+        telemetry::served(shared, &self.request, self.served());
+        let mut headers = head.headers.clone();
+        undecided(&mut headers, self.waiter.is_follower(), self.route.settings(), &shared.headers);
+        if let Some(length) = head.length {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let body = if self.admitted.head { Body::empty() } else { Body::new(self.waiter.read_along(head.length)) };
+        let mut response = Response::new(body);
+        *response.status_mut() = head.status;
+        *response.headers_mut() = headers;
+        response.extensions_mut().extend(head.extensions.clone());
+        response
+    }
+
+    fn fail(&self, failure: &Failure) -> Response {
+        let body = if self.admitted.head { Body::empty() } else { Body::from(failure.body.clone()) };
+        let mut response = Response::new(body);
+        *response.status_mut() = failure.head.status;
+        *response.headers_mut() = failure.head.headers.clone();
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(failure.body.len()));
+        response.extensions_mut().extend(failure.head.extensions.clone());
+        response
+    }
+
+    /// The visitor's own request goes to the handler.
+    async fn own(self, reason: Pass) -> Response {
+        telemetry::passed(self.core.shared(), &self.request, reason);
+        let note = self.core.note(reason.as_str());
+        let Self { core, request, route, waiter, .. } = self;
+        // It does not wait any more: nothing is kept for it, and its leader may go.
+        drop(waiter);
+        let mut response = send(&core, request, &route).await;
+        if let Some(note) = note {
+            response.headers_mut().append("cache-status", note);
+        }
+        response
+    }
+
+    /// As `own`, and the others learn from it whether the handler needs its visitors.
+    async fn try_own(self) -> Response {
+        telemetry::passed(self.core.shared(), &self.request, Pass::NeedsVisitor);
+        let volunteer = self.waiter.volunteer();
+        let Self { core, request, route, waiter, .. } = self;
+        let response = send(&core, request, &route).await;
+        let status = response.status();
+        volunteer.answer(match status.as_u16() {
+            408 | 429 | 500.. => Verdict::FailsToo,
+            _ => Verdict::Works(status),
+        });
+        drop(waiter);
+        response
+    }
+}
+
+async fn send<S: Bounds>(core: &Core<S>, mut request: Request, route: &RouteConfig) -> Response {
+    request.extensions_mut().insert(Marker::Visitor(route.settings().mode));
+    let Ok(response) = core.service.clone().oneshot(request).await.map_err(Into::<Infallible>::into);
+    response.into_response()
+}

@@ -1,0 +1,142 @@
+//! What can be seen of the cache: events of `tracing` (target `axum_isr`) and counters.
+//!
+//! | event | level | fields besides `route` and `path` |
+//! |---|---|---|
+//! | `HIT` | trace | |
+//! | `bypass` | trace | `reason` |
+//! | `STALE`, `MISS` | debug | `collapsed` |
+//! | `pass` | debug | `reason` |
+//! | `stored` | debug | `bytes` |
+//! | `landed` | debug | `outcome`, `purpose` |
+//! | `failed` | debug | `what` |
+//! | `regeneration failed` | warn | `what`, `failures` |
+//!
+//! `route` is the pattern and may be used as a label. `path` is escaped and cut, and may not.
+
+mod stats;
+
+use std::fmt;
+
+use axum::extract::{MatchedPath, Request};
+use tracing::{debug, trace, warn};
+
+use crate::entry::Served;
+use crate::flight::Outcome;
+use crate::isr::Shared;
+use crate::key::CacheKey;
+use crate::memory::Page;
+use crate::policy::request::Bypass;
+use crate::policy::response::Pass;
+use crate::render::Recipe;
+
+pub(crate) use stats::Counters;
+pub use stats::Stats;
+
+/// A path as it may stand in a log: escaped, on one line, not longer than 256 characters.
+struct Shown<'p>(&'p str);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().take(256).try_for_each(|c| match c {
+            ' '..='~' => write!(f, "{c}"),
+            _ => write!(f, "{}", c.escape_unicode()),
+        })
+    }
+}
+
+fn route(request: &Request) -> &str {
+    request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str)
+}
+
+pub(crate) fn served(shared: &Shared, request: &Request, served: Served) {
+    let path = Shown(request.uri().path());
+    match served {
+        Served::Hit => {
+            shared.counters.hits.add();
+            trace!(target: "axum_isr", route = %route(request), ?path, "HIT");
+        }
+        Served::Stale => {
+            shared.counters.stale.add();
+            debug!(target: "axum_isr", route = %route(request), ?path, "STALE");
+        }
+        Served::Miss { collapsed } => {
+            shared.counters.misses.add();
+            debug!(target: "axum_isr", route = %route(request), ?path, collapsed, "MISS");
+        }
+    }
+}
+
+pub(crate) fn bypassed(shared: &Shared, request: &Request, reason: Bypass) {
+    shared.counters.bypasses.add();
+    trace!(
+        target: "axum_isr",
+        route = %route(request),
+        path = ?Shown(request.uri().path()),
+        reason = reason.as_str(),
+        "bypass"
+    );
+}
+
+pub(crate) fn passed(shared: &Shared, request: &Request, reason: Pass) {
+    shared.counters.passes.add();
+    debug!(
+        target: "axum_isr",
+        route = %route(request),
+        path = ?Shown(request.uri().path()),
+        reason = reason.as_str(),
+        "pass"
+    );
+}
+
+pub(crate) fn stored(shared: &Shared, page: &Page) {
+    shared.counters.stored.add();
+    debug!(
+        target: "axum_isr",
+        route = %page.recipe.pattern(),
+        path = ?Shown(page.key.parts().path),
+        bytes = page.entry.weight(),
+        "stored"
+    );
+}
+
+pub(crate) fn landed(shared: &Shared, recipe: &Recipe, key: &CacheKey, outcome: &Outcome, purpose: &'static str) {
+    shared.counters.renders.add();
+    debug!(
+        target: "axum_isr",
+        route = %recipe.pattern(),
+        path = ?Shown(key.parts().path),
+        outcome = outcome.as_str(),
+        purpose,
+        "landed"
+    );
+}
+
+pub(crate) fn failed(shared: &Shared, recipe: &Recipe, key: &CacheKey, what: &'static str) {
+    shared.counters.failures.add();
+    debug!(target: "axum_isr", route = %recipe.pattern(), path = ?Shown(key.parts().path), what, "failed");
+}
+
+pub(crate) fn regeneration_failed(shared: &Shared, recipe: &Recipe, key: &CacheKey, what: &'static str, failures: u32) {
+    shared.counters.failures.add();
+    warn!(
+        target: "axum_isr",
+        route = %recipe.pattern(),
+        path = ?Shown(key.parts().path),
+        what,
+        failures,
+        "regeneration failed: the old page is served until it expires"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Shown;
+
+    /// CASES 151: one line, no control bytes, bounded.
+    #[test]
+    fn a_path_in_a_log_is_one_short_line_of_ascii() {
+        let shown = format!("{:?}", Shown("/a\n\u{1b}[31mé%0a"));
+        assert_eq!(shown, "/a\\u{a}\\u{1b}[31m\\u{e9}%0a");
+        assert_eq!(format!("{:?}", Shown(&"x".repeat(10_000))).len(), 256);
+    }
+}

@@ -1,0 +1,79 @@
+//! Counters, and what the cache holds.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// A number that only counts. Relaxed: nothing is ordered by it.
+#[derive(Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) hits: Counter,
+    pub(crate) stale: Counter,
+    pub(crate) misses: Counter,
+    pub(crate) passes: Counter,
+    pub(crate) bypasses: Counter,
+    pub(crate) renders: Counter,
+    pub(crate) stored: Counter,
+    pub(crate) failures: Counter,
+}
+
+impl Counters {
+    pub(crate) fn snapshot(&self) -> Stats {
+        Stats {
+            hits: self.hits.get(),
+            stale: self.stale.get(),
+            misses: self.misses.get(),
+            passes: self.passes.get(),
+            bypasses: self.bypasses.get(),
+            renders: self.renders.get(),
+            stored: self.stored.get(),
+            failures: self.failures.get(),
+            ..Stats::default()
+        }
+    }
+}
+
+/// What a handle has done since it was built, and what it holds now. Counts are of this process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Requests answered from a fresh page.
+    pub hits: u64,
+    /// Requests answered from a stale page.
+    pub stale: u64,
+    /// Requests that waited for a render.
+    pub misses: u64,
+    /// Visitors' own requests that went to a handler because the page is not shared.
+    pub passes: u64,
+    /// Requests of configured routes that went to their handler without a look-up.
+    pub bypasses: u64,
+    /// Renders that have ended, well or not.
+    pub renders: u64,
+    /// Pages put into the memory tier.
+    pub stored: u64,
+    /// Renders that failed: 5xx, 429, 408, panics, timeouts, broken bodies, refused regenerations.
+    pub failures: u64,
+    /// Pages and remembered passes in the memory tier.
+    pub memory_items: usize,
+    /// Bytes that they weigh.
+    pub memory_bytes: u64,
+    /// Renders in the air.
+    pub flights: usize,
+    /// Bytes of bodies that are being captured.
+    pub captured_bytes: usize,
+    /// The deployment scope; empty if there is none.
+    pub scope: String,
+}
