@@ -47,6 +47,7 @@ impl Time {
         Self::System(Instant::now())
     }
 
+    #[inline]
     pub(crate) fn wall(&self) -> WallTime {
         let now = match self {
             Self::System(_) => SystemTime::now(),

@@ -3,14 +3,16 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::HeaderValue;
 use pin_project_lite::pin_project;
+use tower::ServiceExt;
 use tower::util::Oneshot;
 use tower_service::Service;
+
+use crate::entry::forwarded;
 
 pin_project! {
     /// The future of [`IsrService`](crate::IsrService).
@@ -25,7 +27,9 @@ pin_project! {
     #[project = StateProj]
     enum State<S: Service<Request>> {
         /// The visitor's own request, in the inner service.
-        Own { #[pin] inner: Oneshot<S, Request>, note: Option<HeaderValue> },
+        Own { #[pin] inner: S::Future, note: Option<&'static str> },
+        /// The same, while the inner service is not ready.
+        Waiting { #[pin] inner: Oneshot<S, Request>, note: Option<&'static str> },
         /// Answered from memory.
         Ready { response: Option<Response> },
         /// Waits for a render.
@@ -34,9 +38,16 @@ pin_project! {
 }
 
 impl<S: Service<Request>> ResponseFuture<S> {
-    /// `note`: what to say in `Cache-Status`.
-    pub(crate) fn own(inner: Oneshot<S, Request>, note: Option<HeaderValue>) -> Self {
-        Self { state: State::Own { inner, note } }
+    /// Sends a visitor's own request to a clone of the inner service. `note`: why, if `Cache-Status` is to say
+    /// it.
+    pub(crate) fn own(mut inner: S, request: Request, note: Option<&'static str>) -> Self {
+        // Most services are always ready: then the request moves once. If this one is not, it is asked again with the
+        // task's own waker.
+        let state = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => State::Own { inner: inner.call(request), note },
+            _ => State::Waiting { inner: inner.oneshot(request), note },
+        };
+        Self { state }
     }
 
     pub(crate) fn ready(response: Response) -> Self {
@@ -58,14 +69,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Poll::Ready(Ok(match self.project().state.project() {
-            StateProj::Own { inner, note } => {
-                let Ok(response) = ready!(inner.poll(cx)).map_err(Into::<Infallible>::into);
-                let mut response = response.into_response();
-                if let Some(note) = note.take() {
-                    response.headers_mut().append("cache-status", note);
-                }
-                response
-            }
+            StateProj::Own { inner, note } => answered(ready!(inner.poll(cx)), note),
+            StateProj::Waiting { inner, note } => answered(ready!(inner.poll(cx)), note),
             StateProj::Ready { response } => match response.take() {
                 Some(response) => response,
                 // Polled again after it was ready, which the contract of futures leaves open.
@@ -76,10 +81,23 @@ where
     }
 }
 
+fn answered<R, E>(result: Result<R, E>, note: &mut Option<&'static str>) -> Response
+where
+    R: IntoResponse,
+    E: Into<Infallible>,
+{
+    let Ok(response) = result.map_err(Into::<Infallible>::into);
+    let mut response = response.into_response();
+    if let Some(reason) = note.take() {
+        forwarded(response.headers_mut(), reason);
+    }
+    response
+}
+
 impl<S: Service<Request>> std::fmt::Debug for ResponseFuture<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.state {
-            State::Own { .. } => "ResponseFuture::Own",
+            State::Own { .. } | State::Waiting { .. } => "ResponseFuture::Own",
             State::Ready { .. } => "ResponseFuture::Ready",
             State::Flow { .. } => "ResponseFuture::Flow",
         })

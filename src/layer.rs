@@ -59,8 +59,9 @@ impl IsrLayer {
 }
 
 impl State {
-    pub(crate) fn route<'r>(&'r self, request: &'r Request) -> Option<&'r RouteConfig> {
-        request.extensions().get().or(self.route.as_ref())
+    /// The layer's own configuration, which was checked when the layer was made.
+    pub(crate) fn route(&self) -> Option<&RouteConfig> {
+        self.route.as_ref()
     }
 
     /// The application-wide extensions of a request.

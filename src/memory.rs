@@ -116,6 +116,7 @@ impl<B: BuildHasher + Clone + Default> Memory<B> {
         Ok(Self { cache, largest })
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: &[u8]) -> Option<Slot> {
         self.cache.get(key)
     }

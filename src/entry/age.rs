@@ -36,6 +36,7 @@ static TEXT: &str = match std::str::from_utf8(&BYTES) {
 };
 
 /// Without an allocation for the first hours of a page.
+#[inline]
 pub(super) fn value(secs: u64) -> HeaderValue {
     if secs >= TABLE {
         return HeaderValue::from(secs.min(MAX_AGE));

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::age;
 use super::draft::{self, Entry};
@@ -13,9 +13,6 @@ use crate::policy::profile::{CDN_CACHE_CONTROL, Lifetime, ResponseHeaders};
 use crate::policy::request::Admitted;
 use crate::policy::route::Settings;
 use crate::policy::status::CacheStatus;
-
-/// RFC 9211.
-pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 pub(super) const HIT: HeaderValue = HeaderValue::from_static(CacheStatus::Hit.as_str());
 const STALE: HeaderValue = HeaderValue::from_static(CacheStatus::Stale.as_str());
@@ -44,6 +41,7 @@ pub(crate) struct Wanted<'r> {
 }
 
 /// Answers from an entry. Allocates a copy of the header map and the body's box.
+#[inline]
 pub(crate) fn answer(
     entry: &Entry,
     served: Served,
@@ -100,6 +98,15 @@ pub(crate) fn undecided(headers: &mut HeaderMap, collapsed: bool, route: &Settin
     }
 }
 
+/// Says that a request was not answered from the cache, and why (RFC 9211 §2.2).
+#[cold]
+pub(crate) fn forwarded(headers: &mut HeaderMap, reason: &str) {
+    if let Ok(value) = HeaderValue::try_from(format!("axum-isr; fwd=bypass; detail={reason}")) {
+        headers.append(header::CACHE_STATUS, value);
+    }
+}
+
+#[inline]
 fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -124,7 +131,7 @@ fn mark(headers: &mut HeaderMap, served: Served, profile: &ResponseHeaders) {
         headers.insert(name, state);
     }
     if profile.cache_status {
-        headers.insert(CACHE_STATUS, status);
+        headers.insert(header::CACHE_STATUS, status);
     }
 }
 
@@ -138,6 +145,6 @@ fn debug_status(headers: &mut HeaderMap, served: Served, ttl: u64) {
         }
     };
     if let Ok(value) = HeaderValue::try_from(text) {
-        headers.insert(CACHE_STATUS, value);
+        headers.insert(header::CACHE_STATUS, value);
     }
 }

@@ -1,7 +1,7 @@
 //! From a response whose body has ended to an entry.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};
 
 use super::answer;
@@ -42,15 +42,7 @@ impl Draft<'_> {
         let body = Bytes::from(body.into_boxed_slice());
 
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 8);
-        // First, so that a HIT overwrites it without a search.
-        headers.insert(header::AGE, HeaderValue::from_static("0"));
-        if let Some(name) = &profile.state {
-            headers.insert(name, answer::HIT);
-        }
         lifetime(&mut headers, profile.lifetime, &self.window);
-        if profile.cache_status {
-            headers.insert(answer::CACHE_STATUS, answer::STATUS_HIT);
-        }
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         for (name, value) in self.headers {
             headers.append(name, value.clone());
@@ -59,7 +51,7 @@ impl Draft<'_> {
         if !headers.contains_key(header::ETAG) {
             headers.insert(header::ETAG, etag(&headers, &body));
         }
-        let (headers, values) = compact(&headers);
+        let (headers, values) = compact(&headers, profile);
         let tags = self.tags.into_boxed_slice();
         let weight = size_of::<Entry>()
             + body.len()
@@ -140,14 +132,27 @@ fn etag(headers: &HeaderMap, body: &Bytes) -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("W/\"\""))
 }
 
-/// The same headers with all values in one allocation, and the number of its bytes. The clone at the end has no room
-/// to spare.
-fn compact(headers: &HeaderMap) -> (HeaderMap, usize) {
-    let bytes: Vec<u8> = headers.values().flat_map(HeaderValue::as_bytes).copied().collect();
+/// The headers of a HIT, and the number of bytes of their values. What is the same for all pages is static; all other
+/// values lie in one allocation. The clone at the end has no room to spare.
+fn compact(headers: &HeaderMap, profile: &ResponseHeaders) -> (HeaderMap, usize) {
+    let mut out = HeaderMap::with_capacity(headers.len() + 3);
+    // First, so that a HIT overwrites it without a search.
+    out.insert(header::AGE, HeaderValue::from_static("0"));
+    if let Some(name) = &profile.state {
+        out.insert(name, answer::HIT);
+    }
+    if profile.cache_status {
+        out.insert(header::CACHE_STATUS, answer::STATUS_HIT);
+    }
+    let own = || headers.iter().filter(|(name, value)| common(name, value).is_none());
+    let bytes: Vec<u8> = own().flat_map(|(_, value)| value.as_bytes()).copied().collect();
     let values = Bytes::from(bytes.into_boxed_slice());
-    let mut out = HeaderMap::with_capacity(headers.len());
     let mut at = 0;
     for (name, value) in headers {
+        if let Some(value) = common(name, value) {
+            out.append(name, value);
+            continue;
+        }
         let end = at + value.len();
         let mut copy = HeaderValue::from_maybe_shared(values.slice(at..end)).unwrap_or_else(|_| value.clone());
         copy.set_sensitive(value.is_sensitive());
@@ -155,6 +160,20 @@ fn compact(headers: &HeaderMap) -> (HeaderMap, usize) {
         at = end;
     }
     (out.clone(), values.len())
+}
+
+/// Values that so many pages have that they need no place of their own.
+fn common(name: &HeaderName, value: &HeaderValue) -> Option<HeaderValue> {
+    const TYPES: [&str; 6] = [
+        "text/html; charset=utf-8",
+        "text/html",
+        "text/plain; charset=utf-8",
+        "application/json",
+        "application/xml",
+        "text/css",
+    ];
+    let known = TYPES.into_iter().find(|known| name == header::CONTENT_TYPE && value == known)?;
+    Some(HeaderValue::from_static(known))
 }
 
 /// What a header map allocates: an index of four bytes for each of a power of two of places, an entry of about
@@ -171,7 +190,6 @@ mod tests {
     use crate::clock::WallTime;
     use crate::policy::freshness::Revalidate;
     use crate::policy::route::RouteConfig;
-    use http::HeaderName;
     use std::time::Duration;
 
     fn seal(headers: &HeaderMap, route: &RouteConfig, profile: &ResponseHeaders, body: &'static str) -> Entry {

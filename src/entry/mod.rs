@@ -9,6 +9,6 @@ mod answer;
 mod draft;
 mod filter;
 
-pub(crate) use answer::{Served, Wanted, answer, undecided};
+pub(crate) use answer::{Served, Wanted, answer, forwarded, undecided};
 pub(crate) use draft::{Draft, Entry};
 pub(crate) use filter::clean;

@@ -1,17 +1,14 @@
-//! Writes the key of a request into a buffer that is reused: a HIT allocates nothing for it.
-
-use std::cell::Cell;
+//! Writes the key of a request. A key of ordinary length is written on the stack: a HIT allocates nothing for it.
 
 use axum::extract::{MatchedPath, NestedPath, OriginalUri, Request};
 use http::header;
 
-use super::{MAX_KEY_INPUT, cookie, query};
+use super::{FIELDS, MAX_KEY_INPUT, START, cookie, query};
 use crate::policy::request::Bypass;
-use crate::policy::route::{Declared, RouteConfig};
+use crate::policy::route::{Declared, RouteConfig, Settings};
 
-thread_local! {
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
+/// Longer keys are written into an allocation.
+const ON_STACK: usize = 256;
 
 /// Where axum's routing stood when the request reached the layer.
 #[derive(Clone, Copy)]
@@ -27,22 +24,113 @@ impl<'r> Routing<'r> {
     }
 }
 
-/// Builds the key of a request and hands it to `look`.
-pub(crate) fn with_key<R>(request: &Request, route: &RouteConfig, look: impl FnOnce(&[u8]) -> R) -> Result<R, Bypass> {
-    // Taken, not borrowed: whoever builds another key inside `look` gets a buffer of its own.
-    let mut buffer = BUFFER.take();
-    buffer.clear();
-    let result = write(&mut buffer, request, route).map(|()| look(&buffer));
-    BUFFER.set(buffer);
-    result
+/// Where the key of one request is written.
+pub(crate) struct KeyBuffer {
+    stack: [u8; ON_STACK],
+    heap: Vec<u8>,
 }
 
-/// Adds one field. Its length was bounded before.
-fn field(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Bypass> {
-    let length = u16::try_from(bytes.len()).map_err(|_| Bypass::KeyTooLong)?;
-    out.extend_from_slice(&length.to_be_bytes());
-    out.extend_from_slice(bytes);
+impl KeyBuffer {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self { stack: [0; ON_STACK], heap: Vec::new() }
+    }
+
+    #[inline]
+    fn place(&mut self, bytes: usize) -> &mut [u8] {
+        if bytes <= ON_STACK {
+            return &mut self.stack[..bytes];
+        }
+        self.heap.resize(bytes, 0);
+        &mut self.heap
+    }
+}
+
+/// Builds the key of a request.
+#[inline]
+pub(crate) fn build<'k>(buffer: &'k mut KeyBuffer, request: &Request, route: &RouteConfig) -> Result<&'k [u8], Bypass> {
+    let settings = route.settings();
+    let extensions = request.extensions();
+    let inner = request.uri();
+    let original = extensions.get::<OriginalUri>().map_or(inner, |uri| &uri.0);
+    let (path, inner) = (original.path(), inner.path());
+    if !path.starts_with('/') {
+        return Err(Bypass::Path);
+    }
+    let mut input = Input(MAX_KEY_INPUT);
+    input.take(path.len())?;
+    let pattern = extensions.get().map_or("", MatchedPath::as_str);
+    // A page whose path was rewritten outside is another page. Below, the render has to arrive at the same inner path.
+    // The same text, mostly in the same place.
+    let (nest, inner) = if std::ptr::eq(inner, path) || inner == path {
+        // A nest would have taken its prefix off the path.
+        ("", "")
+    } else {
+        input.take(inner.len())?;
+        (extensions.get().map_or("", NestedPath::as_str), inner)
+    };
+    let inputs = if settings.declares_inputs() {
+        Some(Inputs::of(request, original.query().unwrap_or(""), settings, &mut input)?)
+    } else {
+        None
+    };
+    let (query, host) = inputs.as_ref().map_or(("", ""), |inputs| (&*inputs.query, &*inputs.host));
+    let pairs = inputs.as_ref().map_or([&[][..], &[]], |inputs| [&inputs.headers, &inputs.cookies]);
+    let fields = [&*settings.namespace, pattern, nest, path, inner, query, host];
+
+    let bytes = START
+        + fields.iter().map(|field| field.len()).sum::<usize>()
+        + pairs.iter().copied().flatten().map(|(name, value)| 4 + name.len() + value.len()).sum::<usize>();
+    let key = buffer.place(bytes);
+    write(key, &fields, &pairs)?;
+    Ok(key)
+}
+
+/// Writes a key into a place of exactly its length.
+#[inline]
+fn write(key: &mut [u8], fields: &[&str; FIELDS], pairs: &[&[Pair<'_>]; 2]) -> Result<(), Bypass> {
+    let mut out = Out(key);
+    for field in fields {
+        out.length(field)?;
+    }
+    for pairs in pairs {
+        out.put(&[u8::try_from(pairs.len()).map_err(|_| Bypass::TooManyInputs)?]);
+    }
+    for field in fields {
+        // Most are empty on most routes.
+        if !field.is_empty() {
+            out.put(field.as_bytes());
+        }
+    }
+    for (name, value) in pairs.iter().copied().flatten() {
+        for text in [name, value] {
+            out.length(text)?;
+            out.put(text.as_bytes());
+        }
+    }
     Ok(())
+}
+
+/// The rest of a place to write to.
+struct Out<'k>(&'k mut [u8]);
+
+impl Out<'_> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        let place = std::mem::take(&mut self.0);
+        // The place was measured; what does not fit would be a key that cannot be read back, which is none.
+        if let Some((here, rest)) = place.split_at_mut_checked(bytes.len()) {
+            here.copy_from_slice(bytes);
+            self.0 = rest;
+        }
+    }
+
+    #[inline]
+    fn length(&mut self, text: &str) -> Result<(), Bypass> {
+        let length = u16::try_from(text.len()).map_err(|_| Bypass::KeyTooLong)?;
+        self.put(&length.to_be_bytes());
+        Ok(())
+    }
 }
 
 /// Counts the bytes of the request that go into the key, before they are copied.
@@ -55,60 +143,35 @@ impl Input {
     }
 }
 
-fn write(out: &mut Vec<u8>, request: &Request, route: &RouteConfig) -> Result<(), Bypass> {
-    let settings = route.settings();
-    let routing = Routing::of(request);
-    let inner = request.uri();
-    let original = request.extensions().get::<OriginalUri>().map_or(inner, |uri| &uri.0);
-    let (path, inner) = (original.path(), inner.path());
-    if !path.starts_with('/') {
-        return Err(Bypass::Path);
-    }
-    let mut input = Input(MAX_KEY_INPUT);
-    input.take(path.len())?;
-
-    field(out, settings.namespace.as_bytes())?;
-    field(out, routing.matched.map_or("", MatchedPath::as_str).as_bytes())?;
-    field(out, routing.nested.map_or("", NestedPath::as_str).as_bytes())?;
-    field(out, path.as_bytes())?;
-    // A page whose path was rewritten outside is another page. Below, the render has to arrive at the same inner path.
-    if inner == path {
-        field(out, b"")?;
-    } else {
-        input.take(inner.len())?;
-        field(out, inner.as_bytes())?;
-    }
-    match original.query() {
-        Some(sent) if !settings.query.is_empty() => {
-            let canonical = query::canonical(sent, &settings.query, &mut |n| input.take(n))?;
-            field(out, canonical.as_bytes())?;
-        }
-        _ => field(out, b"")?,
-    }
-    if settings.host {
-        let host = host(request)?;
-        input.take(host.len())?;
-        field(out, host.as_bytes())?;
-    } else {
-        field(out, b"")?;
-    }
-    variants(out, &settings.headers, |d| header_value(request, d), |d| d.name.as_str(), &mut input)?;
-    variants(out, &settings.cookies, |d| cookie::find(request.headers(), d), |d| &d.name, &mut input)
+/// What a route declared beyond its path, in canonical form.
+struct Inputs<'s> {
+    query: String,
+    host: String,
+    headers: Vec<Pair<'s>>,
+    cookies: Vec<Pair<'s>>,
 }
 
-/// Writes the declared headers or cookies that have one of their values, sorted by name, so that the order of the
-/// declarations is not in the key.
-fn variants<'d, N>(
-    out: &mut Vec<u8>,
+type Pair<'s> = (&'s str, &'s str);
+
+impl<'s> Inputs<'s> {
+    fn of(request: &Request, query: &str, settings: &'s Settings, input: &mut Input) -> Result<Self, Bypass> {
+        let query = query::canonical(query, &settings.query, &mut |bytes| input.take(bytes))?;
+        let host = if settings.host { host(request)? } else { String::new() };
+        input.take(host.len())?;
+        let headers = present(&settings.headers, |d| header_value(request, d), |d| d.name.as_str(), input)?;
+        let cookies = present(&settings.cookies, |d| cookie::find(request.headers(), d), |d| &d.name, input)?;
+        Ok(Self { query, host, headers, cookies })
+    }
+}
+
+/// The declared headers or cookies that have one of their values, sorted by name, so that the order of the declarations
+/// is not in the key.
+fn present<'d, N>(
     declared: &'d [Declared<N>],
     mut value: impl FnMut(&'d Declared<N>) -> Result<Option<&'d str>, Bypass>,
     name: impl Fn(&'d Declared<N>) -> &'d str,
     input: &mut Input,
-) -> Result<(), Bypass> {
-    if declared.is_empty() {
-        out.push(0);
-        return Ok(());
-    }
+) -> Result<Vec<Pair<'d>>, Bypass> {
     let mut present = Vec::new();
     for declared in declared {
         if let Some(value) = value(declared)? {
@@ -117,12 +180,7 @@ fn variants<'d, N>(
         }
     }
     present.sort_unstable();
-    out.push(u8::try_from(present.len()).map_err(|_| Bypass::TooManyInputs)?);
-    for (name, value) in present {
-        field(out, name.as_bytes())?;
-        field(out, value.as_bytes())?;
-    }
-    Ok(())
+    Ok(present)
 }
 
 /// The declared value that a header has; several lines are one list (RFC 9110 §5.3), which no declared value equals

@@ -1,20 +1,21 @@
 //! What identifies an entry, and the only thing that a render may see (I1).
 //!
-//! A key is a string of bytes. Its grammar, in which every field has its length in front, so that no two inputs
-//! encode equally:
+//! A key is a string of bytes. Its grammar, in which every part has its length in front, so that no two inputs encode
+//! equally:
 //!
 //! ```text
-//! key     = namespace pattern nest path inner query host headers cookies
-//! field   = length (u16, big-endian) bytes
-//! headers = count (u8) { name: field, value: field }      sorted by name
-//! cookies = count (u8) { name: field, value: field }      sorted by name
+//! key     = start  namespace pattern nest path inner query host  headers cookies
+//! start   = 7 × length, that of the namespace, the pattern, …; number of headers (u8); number of cookies (u8)
+//! headers = { length name length value }      sorted by name
+//! cookies = { length name length value }      sorted by name
+//! length  = u16, big-endian
 //! ```
 //!
 //! | field | what | empty |
 //! |---|---|---|
 //! | namespace | `RouteConfig::namespace` | not set |
 //! | pattern | axum's `MatchedPath` | the layer stands where no pattern is known |
-//! | nest | axum's `NestedPath` | not nested |
+//! | nest | axum's `NestedPath`, where there is an inner path | not nested |
 //! | path | path of `OriginalUri`, else of the request; bytes as sent, without scheme and authority | never |
 //! | inner | path that the inner service sees, where nesting or a rewrite made it another one | the same |
 //! | query | declared parameters, canonical: sorted by name, `%20` for a blank, escapes in upper case | none |
@@ -29,10 +30,18 @@ mod cookie;
 mod parts;
 mod query;
 mod storage;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use builder::{Routing, with_key};
+pub(crate) use builder::{KeyBuffer, Routing, build};
 pub(crate) use parts::Parts;
 pub use storage::CacheKey;
+
+/// The fields that every key has.
+const FIELDS: usize = 7;
+
+/// Their lengths, and the numbers of headers and cookies.
+const START: usize = 2 * FIELDS + 2;
 
 /// The most bytes of a request that may go into a key.
 pub(crate) const MAX_KEY_INPUT: usize = 1_024;

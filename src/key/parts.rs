@@ -1,5 +1,7 @@
 //! Reads a key back into its fields.
 
+use super::{FIELDS, START};
+
 /// The fields of a key, borrowed from it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parts<'k> {
@@ -18,18 +20,15 @@ pub(crate) struct Parts<'k> {
 impl<'k> Parts<'k> {
     /// `None` where the bytes are not a key.
     pub(crate) fn read(key: &'k [u8]) -> Option<Self> {
-        let mut rest = key;
-        let mut parts = Self {
-            namespace: field(&mut rest)?,
-            pattern: field(&mut rest)?,
-            nest: field(&mut rest)?,
-            path: field(&mut rest)?,
-            inner: field(&mut rest)?,
-            query: field(&mut rest)?,
-            host: field(&mut rest)?,
-            headers: pairs(&mut rest)?,
-            cookies: pairs(&mut rest)?,
-        };
+        let (start, mut rest) = key.split_first_chunk::<START>()?;
+        let mut fields = [""; FIELDS];
+        for (field, length) in fields.iter_mut().zip(start.chunks_exact(2)) {
+            *field = text(&mut rest, [length[0], length[1]])?;
+        }
+        let [namespace, pattern, nest, path, inner, query, host] = fields;
+        let headers = pairs(&mut rest, start[START - 2])?;
+        let cookies = pairs(&mut rest, start[START - 1])?;
+        let mut parts = Self { namespace, pattern, nest, path, inner, query, host, headers, cookies };
         if parts.inner.is_empty() {
             parts.inner = parts.path;
         }
@@ -37,15 +36,18 @@ impl<'k> Parts<'k> {
     }
 }
 
-fn field<'k>(rest: &mut &'k [u8]) -> Option<&'k str> {
-    let (length, tail) = rest.split_first_chunk::<2>()?;
-    let (bytes, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+fn text<'k>(rest: &mut &'k [u8], length: [u8; 2]) -> Option<&'k str> {
+    let (bytes, tail) = rest.split_at_checked(usize::from(u16::from_be_bytes(length)))?;
     *rest = tail;
     std::str::from_utf8(bytes).ok()
 }
 
-fn pairs<'k>(rest: &mut &'k [u8]) -> Option<Vec<(&'k str, &'k str)>> {
-    let (count, tail) = rest.split_first()?;
+fn field<'k>(rest: &mut &'k [u8]) -> Option<&'k str> {
+    let (length, tail) = rest.split_first_chunk::<2>()?;
     *rest = tail;
-    (0..*count).map(|_| Some((field(rest)?, field(rest)?))).collect()
+    text(rest, *length)
+}
+
+fn pairs<'k>(rest: &mut &'k [u8], count: u8) -> Option<Vec<(&'k str, &'k str)>> {
+    (0..count).map(|_| Some((field(rest)?, field(rest)?))).collect()
 }

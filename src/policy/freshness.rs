@@ -80,6 +80,7 @@ impl Window {
         Self { rendered_at, fresh_for, kept_for }
     }
 
+    #[inline]
     pub(crate) fn at(&self, now: WallTime) -> Freshness {
         if self.fresh_for == u64::MAX {
             return Freshness::Fresh;
@@ -94,6 +95,7 @@ impl Window {
     }
 
     /// RFC 9111 §5.1: whole seconds since the response was made, never negative.
+    #[inline]
     pub(crate) fn age_secs(&self, now: WallTime) -> u64 {
         now.0.saturating_sub(self.rendered_at.0) / 1_000_000
     }

@@ -224,6 +224,11 @@ impl RouteConfig {
 }
 
 impl Settings {
+    /// Whether more than the path is in the key.
+    pub(crate) fn declares_inputs(&self) -> bool {
+        self.host || !(self.query.is_empty() && self.headers.is_empty() && self.cookies.is_empty())
+    }
+
     /// From the render to the end of the entry.
     pub(crate) fn expire(&self) -> Duration {
         self.expire.unwrap_or(match self.revalidate {

@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::Extensions;
+
 use crate::key::CacheKey;
 use crate::policy::freshness::Revalidate;
 use crate::policy::response::Pass;
-use crate::policy::route::Dynamic;
+use crate::policy::route::{Dynamic, RouteConfig};
 use crate::policy::tag::{MAX_TAGS, Tag};
 
 tokio::task_local! {
@@ -36,6 +38,15 @@ pub(crate) enum Marker {
     Render(Arc<RenderContext>),
     /// A visitor's own request, after the cache decided not to answer it.
     Visitor(Dynamic),
+}
+
+impl Marker {
+    /// Marks a request. It also carries the configuration that decided, so that an inner layer looks for a marker only
+    /// in requests that carry one.
+    pub(crate) fn put(self, extensions: &mut Extensions, route: RouteConfig) {
+        extensions.insert(route);
+        extensions.insert(self);
+    }
 }
 
 const DYNAMIC: u8 = 1;

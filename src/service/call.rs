@@ -7,18 +7,16 @@ use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::response::IntoResponse;
-use http::HeaderValue;
-use tower::ServiceExt;
 use tower_service::Service;
 
 use super::lookup::Found;
 use super::visit::Visit;
 use crate::future::ResponseFuture;
 use crate::isr::Shared;
-use crate::key::with_key;
+use crate::key::{self, KeyBuffer};
 use crate::layer::State;
-use crate::policy::request::{Admitted, Bypass, examine};
-use crate::policy::route::{Dynamic, RouteConfig};
+use crate::policy::request::{Bypass, examine};
+use crate::policy::route::RouteConfig;
 use crate::render::Marker;
 use crate::telemetry;
 
@@ -100,57 +98,75 @@ impl<S> Core<S> {
 
 impl<S: Bounds> Core<S> {
     fn call(self: &Arc<Self>, request: Request) -> ResponseFuture<S> {
-        let Some(route) = self.layer.route(&request) else {
-            return ResponseFuture::own(self.service.clone().oneshot(request), None);
+        let given = request.extensions().get::<RouteConfig>();
+        let Some(route) = given.or(self.layer.route()) else {
+            return ResponseFuture::own(self.service.clone(), request, None);
         };
-        let mode = route.settings().mode;
-        match self.decide(&request, route) {
-            Ok((Found::Answer(response), _)) => ResponseFuture::ready(response),
-            Ok((Found::Own(reason), _)) => {
+        match self.decide(&request, route, given.is_some()) {
+            Found::Answer(response) => ResponseFuture::ready(response),
+            Found::Own(reason) => {
                 telemetry::passed(self.shared(), &request, reason);
-                self.own(request, mode, reason.as_str())
+                let route = route.clone();
+                self.own(request, route, reason.as_str())
             }
-            Ok((Found::Wait(waiter), admitted)) => {
+            Found::Wait(waiter, admitted) => {
                 let route = route.clone();
                 let visit = Visit { core: Arc::clone(self), request, route, admitted, waiter };
                 ResponseFuture::flow(Box::pin(visit.run()))
             }
-            Err(reason) => self.bypass(request, mode, reason),
+            // The layer that decided has marked it, and noted it.
+            Found::Bypass(Bypass::Inner) => ResponseFuture::own(self.service.clone(), request, None),
+            Found::Bypass(reason) => {
+                telemetry::bypassed(self.shared(), &request, reason);
+                let route = route.clone();
+                self.own(request, route, reason.as_str())
+            }
         }
     }
 
-    fn decide(self: &Arc<Self>, request: &Request, route: &RouteConfig) -> Result<(Found, Admitted), Bypass> {
+    /// `given`: the configuration came with the request. Only then can there be a marker, and it was not checked yet.
+    #[inline]
+    fn decide(self: &Arc<Self>, request: &Request, route: &RouteConfig, given: bool) -> Found {
+        if given && let Err(reason) = self.check(request, route) {
+            return Found::Bypass(reason);
+        }
+        if self.shared().is_closing() {
+            return Found::Bypass(Bypass::Shutdown);
+        }
+        let admitted = match examine(request, route) {
+            Ok(admitted) => admitted,
+            Err(reason) => return Found::Bypass(reason),
+        };
+        let mut buffer = KeyBuffer::new();
+        match key::build(&mut buffer, request, route) {
+            Ok(key) => self.look_up(key, request, route, admitted),
+            Err(reason) => Found::Bypass(reason),
+        }
+    }
+
+    /// A configuration that a middleware has made.
+    #[cold]
+    fn check(&self, request: &Request, route: &RouteConfig) -> Result<(), Bypass> {
         if request.extensions().get::<Marker>().is_some() {
             return Err(Bypass::Inner);
         }
-        if self.shared().is_closing() {
-            return Err(Bypass::Shutdown);
+        let Err(problem) = route.check() else {
+            return Ok(());
+        };
+        if self.shared().beliefs.first_warning("", problem.setting()) {
+            tracing::error!(target: "axum_isr", %problem, "requests with this configuration are not cached");
         }
-        let admitted = examine(request, route)?;
-        let found = with_key(request, route, |key| self.look_up(key, request, route, admitted))??;
-        Ok((found, admitted))
-    }
-
-    fn bypass(&self, request: Request, mode: Dynamic, reason: Bypass) -> ResponseFuture<S> {
-        if reason == Bypass::Inner {
-            // The layer that decided has marked it, and noted it.
-            return ResponseFuture::own(self.service.clone().oneshot(request), None);
-        }
-        telemetry::bypassed(self.shared(), &request, reason);
-        self.own(request, mode, reason.as_str())
+        Err(Bypass::InvalidConfig)
     }
 
     /// The visitor's own request.
-    fn own(&self, mut request: Request, mode: Dynamic, reason: &'static str) -> ResponseFuture<S> {
-        request.extensions_mut().insert(Marker::Visitor(mode));
-        ResponseFuture::own(self.service.clone().oneshot(request), self.note(reason))
+    fn own(&self, mut request: Request, route: RouteConfig, reason: &'static str) -> ResponseFuture<S> {
+        Marker::Visitor(route.settings().mode).put(request.extensions_mut(), route);
+        ResponseFuture::own(self.service.clone(), request, self.note(reason))
     }
 
-    /// What `Cache-Status` says of a request that went on (RFC 9211 §2.2), in debug mode.
-    pub(super) fn note(&self, reason: &'static str) -> Option<HeaderValue> {
-        if !self.shared().headers.debug {
-            return None;
-        }
-        HeaderValue::try_from(format!("axum-isr; fwd=bypass; detail={reason}")).ok()
+    /// What `Cache-Status` says of a request that went on, in debug mode.
+    pub(super) fn note(&self, reason: &'static str) -> Option<&'static str> {
+        self.shared().headers.debug.then_some(reason)
     }
 }

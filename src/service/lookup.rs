@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::call::{Bounds, Core};
+use crate::clock::WallTime;
 use crate::entry::{Served, Wanted, answer};
 use crate::flight::{Entered, Lead, Purpose, Waiter, lone_flight};
 use crate::isr::Mode;
@@ -25,51 +26,52 @@ pub(super) enum Found {
     Answer(Response),
     /// The page is not shared: the visitor's own request goes to the handler.
     Own(Pass),
-    Wait(Waiter),
+    Wait(Waiter, Admitted),
+    /// The cache has nothing to do with this request.
+    Bypass(Bypass),
 }
 
 impl<S: Bounds> Core<S> {
+    #[inline]
     pub(super) fn look_up(
         self: &Arc<Self>,
         key: &[u8],
         request: &Request,
         route: &RouteConfig,
         admitted: Admitted,
-    ) -> Result<Found, Bypass> {
-        if self.shared().mode == Mode::Development {
-            return self.show(key, request, route, admitted);
-        }
-        match self.shared().memory.get(key) {
-            Some(Slot::Page(page)) => {
-                if let Some(response) = self.serve(&page, request, admitted) {
-                    if response.1 == Served::Stale {
-                        self.regenerate(&page, request, route, admitted);
+    ) -> Found {
+        if self.shared().mode == Mode::Production
+            && let Some(slot) = self.shared().memory.get(key)
+        {
+            match slot {
+                Slot::Page(page) => {
+                    let now = self.shared().time.wall();
+                    match page.entry.window().at(now) {
+                        Freshness::Fresh => return self.serve(&page, Served::Hit, now, request, admitted),
+                        Freshness::Stale => {
+                            self.regenerate(&page, request, route, admitted);
+                            return self.serve(&page, Served::Stale, now, request, admitted);
+                        }
+                        Freshness::Expired => {}
                     }
-                    return Ok(Found::Answer(response.0));
+                }
+                Slot::Pass(note) => {
+                    if self.shared().time.monotonic() >= note.until {
+                        self.look_again(key, request, route, note.reason);
+                    }
+                    return Found::Own(note.reason);
                 }
             }
-            Some(Slot::Pass(note)) => {
-                if self.shared().time.monotonic() >= note.until {
-                    self.look_again(key, request, route, note.reason);
-                }
-                return Ok(Found::Own(note.reason));
-            }
-            None => {}
         }
-        self.wait(key, request, route, admitted)
+        self.wait(key, request, route, admitted).unwrap_or_else(Found::Bypass)
     }
 
-    /// The answer from a page, unless it has expired.
-    fn serve(&self, page: &Page, request: &Request, admitted: Admitted) -> Option<(Response, Served)> {
-        let now = self.shared().time.wall();
-        let served = match page.entry.window().at(now) {
-            Freshness::Fresh => Served::Hit,
-            Freshness::Stale => Served::Stale,
-            Freshness::Expired => return None,
-        };
+    /// The answer from a page.
+    #[inline]
+    fn serve(&self, page: &Page, served: Served, now: WallTime, request: &Request, admitted: Admitted) -> Found {
         telemetry::served(self.shared(), request, served);
         let wanted = Wanted { admitted, headers: request.headers() };
-        Some((answer(&page.entry, served, now, &wanted, &self.shared().headers), served))
+        Found::Answer(answer(&page.entry, served, now, &wanted, &self.shared().headers))
     }
 
     /// A place in the flight of this key; if there is none, the lead.
@@ -81,12 +83,15 @@ impl<S: Bounds> Core<S> {
         route: &RouteConfig,
         admitted: Admitted,
     ) -> Result<Found, Bypass> {
+        if self.shared().mode == Mode::Development {
+            return self.show(key, request, route, admitted);
+        }
         let runtime = may_render(key)?;
         let shared = self.shared();
         let head_key;
         let table_key = if admitted.head {
             if let Some(waiter) = shared.flights.follow(key) {
-                return Ok(Found::Wait(waiter));
+                return Ok(Found::Wait(waiter, admitted));
             }
             // Apart from GETs: what a HEAD starts may be an explicit `head` handler, whose page has no body. No key
             // ends like this, since a key says itself where it ends.
@@ -100,21 +105,27 @@ impl<S: Bounds> Core<S> {
         } else {
             key
         };
+        // Once more, under the table's lock: a flight may have landed meanwhile.
         let find = || {
-            let page = shared.memory.page(key)?;
-            self.serve(&page, request, admitted)
+            let (page, now) = (shared.memory.page(key)?, shared.time.wall());
+            let served = match page.entry.window().at(now) {
+                Freshness::Fresh => Served::Hit,
+                Freshness::Stale => Served::Stale,
+                Freshness::Expired => return None,
+            };
+            Some(self.serve(&page, served, now, request, admitted))
         };
-        match shared.flights.enter(table_key, find) {
-            Entered::Found((response, _)) => Ok(Found::Answer(response)),
-            Entered::Follow(waiter) => Ok(Found::Wait(waiter)),
-            Entered::Full => Ok(Found::Own(Pass::Waiters)),
+        Ok(match shared.flights.enter(table_key, find) {
+            Entered::Found(found) => found,
+            Entered::Follow(waiter) => Found::Wait(waiter, admitted),
+            Entered::Full => Found::Own(Pass::Waiters),
             Entered::Lead(waiter, flight) => {
                 let purpose = Purpose::First { head: admitted.head };
                 let recipe = self.recipe(request, route);
                 Lead::new(Arc::clone(shared), flight, CacheKey::new(key), recipe, purpose).spawn(&runtime, None);
-                Ok(Found::Wait(waiter))
+                Found::Wait(waiter, admitted)
             }
-        }
+        })
     }
 
     /// Development mode: a render of its own.
@@ -124,14 +135,14 @@ impl<S: Bounds> Core<S> {
         key: &[u8],
         request: &Request,
         route: &RouteConfig,
-        _: Admitted,
+        admitted: Admitted,
     ) -> Result<Found, Bypass> {
         let runtime = may_render(key)?;
         let key = CacheKey::new(key);
         let (flight, waiter) = lone_flight(key.clone()).ok_or(Bypass::NoRuntime)?;
         let recipe = self.recipe(request, route);
         Lead::new(Arc::clone(self.shared()), flight, key, recipe, Purpose::Show).spawn(&runtime, None);
-        Ok(Found::Wait(waiter))
+        Ok(Found::Wait(waiter, admitted))
     }
 
     /// Renders a stale page again in the background, unless somebody does, or it is too early after a failure, or there

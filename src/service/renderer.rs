@@ -55,5 +55,5 @@ fn restore(request: &mut Request, recipe: &Recipe, context: &Arc<RenderContext>)
         None => drop(extensions.remove::<NestedPath>()),
     }
     extensions.extend(recipe.shared.clone());
-    extensions.insert(Marker::Render(Arc::clone(context)));
+    Marker::Render(Arc::clone(context)).put(extensions, recipe.route.clone());
 }

@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use tower::ServiceExt;
 
 use super::call::{Bounds, Core};
-use crate::entry::{Served, Wanted, answer, undecided};
+use crate::entry::{Served, Wanted, answer, forwarded, undecided};
 use crate::flight::{Failure, Head, Outcome, Step, Verdict, Waiter};
 use crate::memory::Page;
 use crate::policy::request::Admitted;
@@ -93,9 +93,9 @@ impl<S: Bounds> Visit<S> {
         let Self { core, request, route, waiter, .. } = self;
         // It does not wait any more: nothing is kept for it, and its leader may go.
         drop(waiter);
-        let mut response = send(&core, request, &route).await;
-        if let Some(note) = note {
-            response.headers_mut().append("cache-status", note);
+        let mut response = send(&core, request, route).await;
+        if let Some(reason) = note {
+            forwarded(response.headers_mut(), reason);
         }
         response
     }
@@ -105,7 +105,7 @@ impl<S: Bounds> Visit<S> {
         telemetry::passed(self.core.shared(), &self.request, Pass::NeedsVisitor);
         let volunteer = self.waiter.volunteer();
         let Self { core, request, route, waiter, .. } = self;
-        let response = send(&core, request, &route).await;
+        let response = send(&core, request, route).await;
         let status = response.status();
         volunteer.answer(match status.as_u16() {
             408 | 429 | 500.. => Verdict::FailsToo,
@@ -116,8 +116,8 @@ impl<S: Bounds> Visit<S> {
     }
 }
 
-async fn send<S: Bounds>(core: &Core<S>, mut request: Request, route: &RouteConfig) -> Response {
-    request.extensions_mut().insert(Marker::Visitor(route.settings().mode));
+async fn send<S: Bounds>(core: &Core<S>, mut request: Request, route: RouteConfig) -> Response {
+    Marker::Visitor(route.settings().mode).put(request.extensions_mut(), route);
     let Ok(response) = core.service.clone().oneshot(request).await.map_err(Into::<Infallible>::into);
     response.into_response()
 }

@@ -44,24 +44,28 @@ impl fmt::Debug for Shown<'_> {
     }
 }
 
+fn path(request: &Request) -> Shown<'_> {
+    Shown(request.uri().path())
+}
+
 fn route(request: &Request) -> &str {
     request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str)
 }
 
+#[inline]
 pub(crate) fn served(shared: &Shared, request: &Request, served: Served) {
-    let path = Shown(request.uri().path());
     match served {
         Served::Hit => {
             shared.counters.hits.add();
-            trace!(target: "axum_isr", route = %route(request), ?path, "HIT");
+            trace!(target: "axum_isr", route = %route(request), path = ?path(request), "HIT");
         }
         Served::Stale => {
             shared.counters.stale.add();
-            debug!(target: "axum_isr", route = %route(request), ?path, "STALE");
+            debug!(target: "axum_isr", route = %route(request), path = ?path(request), "STALE");
         }
         Served::Miss { collapsed } => {
             shared.counters.misses.add();
-            debug!(target: "axum_isr", route = %route(request), ?path, collapsed, "MISS");
+            debug!(target: "axum_isr", route = %route(request), path = ?path(request), collapsed, "MISS");
         }
     }
 }
@@ -71,7 +75,7 @@ pub(crate) fn bypassed(shared: &Shared, request: &Request, reason: Bypass) {
     trace!(
         target: "axum_isr",
         route = %route(request),
-        path = ?Shown(request.uri().path()),
+        path = ?path(request),
         reason = reason.as_str(),
         "bypass"
     );
@@ -82,7 +86,7 @@ pub(crate) fn passed(shared: &Shared, request: &Request, reason: Pass) {
     debug!(
         target: "axum_isr",
         route = %route(request),
-        path = ?Shown(request.uri().path()),
+        path = ?path(request),
         reason = reason.as_str(),
         "pass"
     );

@@ -1,0 +1,27 @@
+//! Runs one case a given number of times, for `scripts/instructions` to count.
+
+mod cases;
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let (Some(name), Some(times)) = (args.next(), args.next()) else {
+        // `cargo bench` and `cargo test --benches` run every bench binary; this one has nothing to say to them.
+        return;
+    };
+    let Some(name) = cases::NAMES.iter().find(|known| **known == name) else {
+        eprintln!("expected one of {:?}, got {name:?}", cases::NAMES);
+        std::process::exit(2);
+    };
+    let Ok(times) = times.parse::<u32>() else {
+        eprintln!("expected a number of runs, got {times:?}");
+        std::process::exit(2);
+    };
+    let case = cases::Case::new(name);
+    // What happens once (promoted buffers, thread-locals) is not part of a request.
+    for _ in 0..3 {
+        assert_eq!(axum_isr::CacheStatus::of(case.run().headers()), case.state);
+    }
+    for _ in 0..times {
+        std::hint::black_box(case.run());
+    }
+}
