@@ -64,6 +64,10 @@ impl State {
         self.route.as_ref()
     }
 
+    pub(crate) fn shares(&self) -> bool {
+        !self.shares.is_empty()
+    }
+
     /// The application-wide extensions of a request.
     pub(crate) fn shared_extensions(&self, request: &Request) -> Extensions {
         let mut shared = Extensions::new();

@@ -3,7 +3,6 @@
 #![allow(dead_code, unreachable_pub, reason = "each binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,14 +20,12 @@ use axum_isr::testing::ManualClock;
 use axum_isr::{CacheStatus, Isr, IsrLayer, RouteConfig};
 use bytes::Bytes;
 use http_body::Body as _;
-use tower::util::BoxCloneSyncService;
+use http_body_util::BodyExt;
 use tower::{Layer, Service, ServiceExt};
 
 const HTML: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-type App = BoxCloneSyncService<Request, Response, Infallible>;
 
 /// One case: what is asked of whom.
 pub struct Case {
@@ -227,17 +224,47 @@ fn stale() -> Case {
 }
 
 /// An app whose pages are all different: `/0`, `/1`, …
-pub fn many(isr: &Isr, bytes: usize) -> Router {
-    let body = Bytes::from(vec![b'x'; bytes]);
-    let handler = move || {
-        let body = body.clone();
-        async move { (HTML, body) }
-    };
-    Router::new().route("/{n}", get(handler)).layer(isr.layer(RouteConfig::revalidate(MINUTE)))
+pub struct Many {
+    app: Router,
+    runtime: tokio::runtime::Runtime,
 }
 
-/// The same app without the layer.
-pub fn many_bare(bytes: usize) -> Router {
+impl Many {
+    pub fn bare(bytes: usize) -> Self {
+        Self { app: pages(bytes).with_state(()), runtime: runtime() }
+    }
+
+    pub fn cached(bytes: usize, memory_bytes: usize) -> Self {
+        let isr = Isr::builder().memory_bytes(memory_bytes).build().unwrap();
+        Self { app: many(&isr, bytes), runtime: runtime() }
+    }
+
+    pub fn request(n: usize) -> Request {
+        Request::builder().uri(format!("/{n}")).body(Body::empty()).unwrap()
+    }
+
+    /// Renders these pages.
+    pub fn visit(&self, pages: std::ops::Range<usize>) {
+        pages.for_each(|n| drop(self.wait(Self::request(n))));
+    }
+
+    /// Asks for a page that is there.
+    pub fn answer(&self, request: Request) -> Response {
+        let Ok(response) = now(self.app.clone().oneshot(request));
+        assert_eq!(CacheStatus::of(response.headers()), Some(CacheStatus::Hit));
+        response
+    }
+
+    /// Asks for a page that has to be rendered, and reads its body.
+    pub fn wait(&self, request: Request) -> Bytes {
+        self.runtime.block_on(async {
+            let Ok(response) = self.app.clone().oneshot(request).await;
+            response.into_body().collect().await.unwrap().to_bytes()
+        })
+    }
+}
+
+fn pages(bytes: usize) -> Router {
     let body = Bytes::from(vec![b'x'; bytes]);
     let handler = move || {
         let body = body.clone();
@@ -246,6 +273,6 @@ pub fn many_bare(bytes: usize) -> Router {
     Router::new().route("/{n}", get(handler))
 }
 
-pub fn boxed(router: Router) -> App {
-    BoxCloneSyncService::new(router)
+pub fn many(isr: &Isr, bytes: usize) -> Router {
+    pages(bytes).layer(isr.layer(RouteConfig::revalidate(MINUTE))).with_state(())
 }

@@ -10,20 +10,6 @@ use crate::policy::route::{Declared, RouteConfig, Settings};
 /// Longer keys are written into an allocation.
 const ON_STACK: usize = 256;
 
-/// Where axum's routing stood when the request reached the layer.
-#[derive(Clone, Copy)]
-pub(crate) struct Routing<'r> {
-    pub(crate) matched: Option<&'r MatchedPath>,
-    pub(crate) nested: Option<&'r NestedPath>,
-}
-
-impl<'r> Routing<'r> {
-    pub(crate) fn of(request: &'r Request) -> Self {
-        let extensions = request.extensions();
-        Self { matched: extensions.get(), nested: extensions.get() }
-    }
-}
-
 /// Where the key of one request is written.
 pub(crate) struct KeyBuffer {
     stack: [u8; ON_STACK],

@@ -33,7 +33,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use builder::{KeyBuffer, Routing, build};
+pub(crate) use builder::{KeyBuffer, build};
 pub(crate) use parts::Parts;
 pub use storage::CacheKey;
 

@@ -213,6 +213,11 @@ impl RouteConfig {
         self.set(|s| s.max_body_bytes = bytes)
     }
 
+    /// Whether both are the same configuration, not only equal ones.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.0
     }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
@@ -17,7 +17,7 @@ use crate::key::{self, KeyBuffer};
 use crate::layer::State;
 use crate::policy::request::{Bypass, examine};
 use crate::policy::route::RouteConfig;
-use crate::render::Marker;
+use crate::render::{Marker, Recipe};
 use crate::telemetry;
 
 /// The service that [`IsrLayer`](crate::IsrLayer) makes. Clone is cheap, whatever the inner service is.
@@ -30,6 +30,8 @@ pub struct IsrService<S> {
 pub(super) struct Core<S> {
     pub(super) layer: Arc<State>,
     pub(super) service: S,
+    /// The recipe of the last render. Weak: a recipe holds this core.
+    pub(super) recipe: Mutex<Weak<Recipe>>,
 }
 
 /// What an inner service has to be.
@@ -53,7 +55,7 @@ impl<S> Bounds for S where
 
 impl<S> IsrService<S> {
     pub(crate) fn new(layer: Arc<State>, service: S) -> Self {
-        Self { core: Arc::new(Core { layer, service }) }
+        Self { core: Arc::new(Core { layer, service, recipe: Mutex::default() }) }
     }
 }
 
