@@ -1,4 +1,90 @@
-//! Incremental static regeneration for axum.
+//! Incremental static regeneration for [axum]: a page is rendered once, served from memory, and rendered again in the
+//! background when it is older than its `revalidate` time.
+//!
+//! # A cached page
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use axum::{Router, extract::Path, response::Html, routing::get};
+//! use axum_isr::{Isr, Render, RouteConfig};
+//!
+//! async fn post(Path(slug): Path<String>, render: Render) -> Html<String> {
+//!     render.tag(format!("post:{slug}"));
+//!     Html(format!("<h1>{slug}</h1>"))        // slow, in real life
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let isr = Isr::builder().build()?;
+//!     let pages = RouteConfig::revalidate(Duration::from_secs(60)).query(["page"]);
+//!     let app = Router::new()
+//!         .route("/posts/{slug}", get(post))
+//!         .route_layer(isr.layer(pages))                             // the routes above
+//!         .route("/account", get(|| async { "never cached" }));      // not this one
+//!
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//!     axum::serve(listener, app).await?;
+//!     isr.shutdown(Duration::from_secs(10)).await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The way of a request
+//!
+//! ```text
+//! request ─► may it use the cache? ──no──────────────────────────────► handler (the visitor's request)
+//!                  │ key
+//!                  ▼
+//!            memory tier (no wait)
+//!              fresh ──► HIT            stale ──► STALE, and a render in the background
+//!              missing, expired ──► join the render of this page, or start it
+//!                  │
+//!                  ▼
+//!            render: one task per page ─► render request ─► handler ─► may it be kept? ─► memory tier
+//!                  │
+//!                  ▼
+//!            everybody who waits gets the head as soon as it is there, and the body as it grows
+//! ```
+//!
+//! # What is kept, and what never is
+//!
+//! A page is rendered from a *render request*: a `GET` with the path and those query parameters, headers, cookies or the
+//! host that its route declared ([`RouteConfig`]). The handler sees nothing else of the visitor, so nothing else can
+//! end up in a shared page. Responses with `Set-Cookie`, with a `Cache-Control` of their own, with a `Vary` on something
+//! that was not declared, with a nonce in their CSP, incomplete ones, errors, and pages whose handler asked for the
+//! visitor's request ([`DynamicRequest`]) are never kept; every visitor's own request then goes to the handler. Other
+//! methods than `GET` and `HEAD`, `Range`, and requests with a body go there anyway.
+//!
+//! # Guarantees and limits
+//!
+//! - One running render per page in a process, however many ask; no visitor's disconnect cancels it for others.
+//! - Only a body that ended cleanly, within its limit and as long as it said, is kept. A failed regeneration keeps the
+//!   old page and is tried again after 1 s, 2 s, … 60 s.
+//! - Everything is bounded: bytes in memory (128 MiB), body (2 MiB), bytes being captured (a quarter of the memory),
+//!   background renders (2 × cores), waiters for a page (10,000), time of a render (30 s), key (1,024 bytes).
+//! - What a page makes of itself is its own business: a handler whose page differs by a value that it draws at random
+//!   shows everybody the same value until the page is rendered again.
+//! - The cache ends with the process, and it does not reach CDNs and browsers, which obey the headers they got.
+//!
+//! # Features
+//!
+//! | feature | cost |
+//! |---|---|
+//! | (none yet) | the default: axum without its server, tokio's `rt`, `sync` and `time` |
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | fresh, stale, expired | younger than `revalidate`; younger than `expire`; neither |
+//! | `HIT`, `STALE`, `MISS` | answered from a fresh page; from a stale one; rendered while the request waited |
+//! | entry, key, key input, variant | a kept page; what identifies it; what a route declares beyond the path; one value of that |
+//! | render, flight, leader, follower | making a page; doing so for everybody who asks; the task; those who joined |
+//! | regenerate | to render a stale page again in the background |
+//! | bypass | the request was not looked up |
+//! | pass | looked up, but the page is not shared: the visitor's own request went to the handler |
+//!
+//! [axum]: https://docs.rs/axum
 
 mod clock;
 pub mod config;
@@ -25,11 +111,6 @@ pub use policy::status::CacheStatus;
 pub use policy::tag::Tag;
 pub use render::{DynamicRequest, Render};
 pub use service::IsrService;
-
-/// What is kept, and under which key.
-pub mod store {
-    pub use crate::key::CacheKey;
-}
 
 /// What the cache has done and holds.
 pub mod stats {

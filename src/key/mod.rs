@@ -35,7 +35,7 @@ mod tests;
 
 pub(crate) use builder::{KeyBuffer, build};
 pub(crate) use parts::Parts;
-pub use storage::CacheKey;
+pub(crate) use storage::CacheKey;
 
 /// The fields that every key has.
 const FIELDS: usize = 7;

@@ -16,7 +16,7 @@ const MAX_READABLE: usize = 200;
 ///
 /// Two keys are equal when these bytes are; no digest decides about identity. `Debug` shows the readable form.
 #[derive(Clone, PartialEq, Eq)]
-pub struct CacheKey(Arc<[u8]>);
+pub(crate) struct CacheKey(Arc<[u8]>);
 
 impl CacheKey {
     pub(crate) fn new(bytes: &[u8]) -> Self {
@@ -24,8 +24,7 @@ impl CacheKey {
     }
 
     /// The key's bytes, in the grammar that the crate's `key` module documents.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
@@ -40,8 +39,7 @@ impl CacheKey {
     /// braces, blanks, controls and everything that is not ASCII are escaped as `%XX`. When scope and readable form
     /// together are longer than 200 bytes, the path is replaced by its SHA-256 in hexadecimal, and if that is not
     /// enough, what follows it too. The digest at the end is that of scope and key, so texts differ when keys do.
-    #[must_use]
-    pub fn storage_key(&self, scope: &str) -> String {
+    pub(crate) fn storage_key(&self, scope: &str) -> String {
         let parts = self.parts();
         let mut head = format!("v1:{scope}:");
         if !parts.namespace.is_empty() {

@@ -6,7 +6,7 @@
 //! | `bypass` | trace | `reason` |
 //! | `STALE`, `MISS` | debug | `collapsed` |
 //! | `pass` | debug | `reason` |
-//! | `stored` | debug | `bytes` |
+//! | `stored` | debug | `key` (readable, with the scope), `bytes` |
 //! | `landed` | debug | `outcome`, `purpose` |
 //! | `failed` | debug | `what` |
 //! | `regeneration failed` | warn | `what`, `failures` |
@@ -98,6 +98,7 @@ pub(crate) fn stored(shared: &Shared, page: &Page) {
         target: "axum_isr",
         route = %page.recipe.pattern(),
         path = ?Shown(page.key.parts().path),
+        key = %page.key.storage_key(&shared.scope),
         bytes = page.entry.weight(),
         "stored"
     );
