@@ -117,3 +117,98 @@ pub async fn settled(isr: &Isr) {
     }
     panic!("a render did not end: {:?}", isr.stats());
 }
+
+/// A request that was polled once and now waits for a render; nothing else has run meanwhile.
+pub async fn waiting(app: &axum::Router, request: Request) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+    let app = app.clone();
+    let mut answer = Box::pin(async move { send(&app, request).await });
+    assert!(futures_util::poll!(answer.as_mut()).is_pending(), "answered at once");
+    answer
+}
+
+/// Lets the runtime run until something is true. Bounded by the number of times.
+pub async fn until(what: impl Fn() -> bool) {
+    for _ in 0..100_000 {
+        if what() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it did not come true");
+}
+
+/// Lets everything run that can run without time passing.
+pub async fn let_run() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A gate at which renders wait: closed at first.
+#[derive(Clone)]
+pub struct Gate(Arc<tokio::sync::Semaphore>);
+
+impl Gate {
+    pub fn closed() -> Self {
+        Self(Arc::new(tokio::sync::Semaphore::new(0)))
+    }
+
+    /// Lets this many through, now or later.
+    pub fn admit(&self, n: usize) {
+        self.0.add_permits(n);
+    }
+
+    /// Lets everybody through from now on.
+    pub fn open(&self) {
+        self.0.close();
+    }
+
+    pub async fn pass(&self) {
+        if let Ok(permit) = self.0.acquire().await {
+            permit.forget();
+        }
+    }
+}
+
+/// What `axum_isr` writes to the log while this value lives, on this thread: one line per event.
+pub struct Logs {
+    bytes: Arc<std::sync::Mutex<Vec<u8>>>,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+impl Logs {
+    pub fn capture() -> Self {
+        let bytes: Arc<std::sync::Mutex<Vec<u8>>> = Arc::default();
+        let writer = Arc::clone(&bytes);
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || LogWriter(Arc::clone(&writer)))
+            .finish();
+        Self { bytes, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        let text = String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned();
+        text.lines().filter(|line| line.contains("axum_isr")).map(str::to_owned).collect()
+    }
+
+    /// How many lines contain all of these.
+    pub fn count(&self, parts: &[&str]) -> usize {
+        self.lines().iter().filter(|line| parts.iter().all(|part| line.contains(part))).count()
+    }
+}
+
+struct LogWriter(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
