@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::header::CACHE_CONTROL;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::End;
@@ -211,7 +212,12 @@ impl Lead {
             }
         }
         let mut headers = parts.headers;
+        // It is not kept: what the handler says about keeping it goes out as it is.
+        let control: Vec<_> = headers.get_all(CACHE_CONTROL).iter().cloned().collect();
         clean(&mut headers, &self.shared.headers);
+        for value in control {
+            headers.append(CACHE_CONTROL, value);
+        }
         let head = Head { status: parts.status, headers, extensions: parts.extensions, length: None };
         Landing::Failure(Arc::new(Failure { head, body: bytes.into() }))
     }

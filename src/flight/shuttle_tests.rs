@@ -300,6 +300,31 @@ fn a_flight_is_not_given_up_under_somebody_who_joined() {
     shuttle::check_pct(check, RANDOM, 3);
 }
 
+/// I3: a leader, at work or in doubt, hears that the last waiter has left.
+#[test]
+fn the_last_to_leave_wakes_the_leader() {
+    fn check(doubt: bool) {
+        let world = World::new();
+        let Entered::Lead(first, flight) = world.enter() else { unreachable!("the first leads") };
+        let second = world.table.follow(KEY).unwrap();
+        if doubt {
+            flight.doubt();
+        }
+        let leaving = [first, second].map(|waiter| thread::spawn(move || drop(waiter)));
+        if doubt {
+            assert_eq!(block_on(poll_fn(|cx| flight.poll_verdict(cx))), None);
+        } else {
+            assert!(!block_on(supervise(&world, &flight, &Gate::new())));
+            assert_eq!(world.table.len(), 0);
+        }
+        all(leaving.into());
+    }
+    for doubt in [false, true] {
+        shuttle::check_dfs(move || check(doubt), ALL);
+        shuttle::check_random(move || check(doubt), RANDOM);
+    }
+}
+
 /// R15: readers see all of a body that grows while they come and go.
 #[test]
 fn no_reader_misses_a_chunk_or_the_end() {

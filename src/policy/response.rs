@@ -81,8 +81,14 @@ pub(crate) enum Verdict {
 ///
 /// Reads the response as the inner service made it, before hop-by-hop fields are removed.
 pub(crate) fn judge(status: StatusCode, headers: &HeaderMap, route: &Settings, matched: bool) -> Verdict {
+    let failed = matches!(status.as_u16(), 408 | 429 | 500..=599) && !route.statuses.contains(&status);
     if let Some(reason) = veto(headers, route) {
-        return Verdict::Pass { reason, veto: true };
+        return match reason {
+            // Whatever it says of itself, a worse answer does not take the old page with it.
+            Pass::SetCookie if failed => Verdict::Pass { reason, veto: false },
+            _ if failed => Verdict::Failure,
+            _ => Verdict::Pass { reason, veto: true },
+        };
     }
     if route.statuses.contains(&status) {
         return Verdict::Keep;
@@ -189,6 +195,19 @@ mod tests {
         let listed = route().statuses([StatusCode::FOUND, StatusCode::NOT_FOUND]);
         assert_eq!(status(302, true, &listed), Verdict::Keep);
         assert_eq!(status(404, false, &listed), Verdict::Keep);
+    }
+
+    /// I4: a failure never takes the old page with it, whatever its headers say, and a cookie is never shared.
+    #[test]
+    fn a_failure_stays_a_failure() {
+        let failed = |name: &'static str, value| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static(value));
+            judge(StatusCode::SERVICE_UNAVAILABLE, &headers, route().settings(), true)
+        };
+        assert_eq!(failed("cache-control", "no-store"), Verdict::Failure);
+        assert_eq!(failed("vary", "*"), Verdict::Failure);
+        assert_eq!(failed("set-cookie", "a=1"), Verdict::Pass { reason: Pass::SetCookie, veto: false });
     }
 
     /// CASES 8, 21, 22, 29, 69, 77, 91: a veto beats the route's opt-in, in any spelling.
