@@ -1,0 +1,114 @@
+//! A blog over a folder of Markdown files, with axum-isr in front of the pages that are the same for everybody.
+//!
+//! `cargo run --example blog -- [--port N] [--posts DIR]`, then open a post, edit its file, wait ten seconds and reload
+//! twice: the first reload is answered from memory (`x-vinext-cache: STALE`) while the page is rendered anew, the second
+//! one shows the edit.
+
+mod date;
+mod error;
+mod feed;
+mod markdown;
+mod options;
+mod page;
+mod pages;
+mod personal;
+mod posts;
+mod slow;
+mod slug;
+
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderName, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum_isr::{Isr, RouteConfig};
+use tower_http::trace::{DefaultMakeSpan, TraceLayer};
+use tracing::{Level, Span};
+
+use options::Options;
+
+/// What handlers get through axum's `State`: the same for every visitor, so renders may use it freely.
+#[derive(Clone)]
+struct Site {
+    /// Scheme and authority for absolute links. Configured, never taken from a request's `Host`.
+    origin: Arc<str>,
+    /// The folder of Markdown files.
+    posts: Arc<Path>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_max_level(Level::INFO).with_target(false).init();
+    let options = Options::from_environment()?;
+    let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await?;
+    // Asked for, not assembled: with port 0 the system chooses one.
+    let origin = format!("http://{}", listener.local_addr()?);
+
+    let isr = Isr::builder().build()?;
+    let site = Site { origin: origin.as_str().into(), posts: options.posts.into() };
+    let span = DefaultMakeSpan::new().level(Level::INFO);
+    let log = TraceLayer::new_for_http().make_span_with(span).on_response(answered);
+    let app = cached(&isr).merge(uncached()).fallback(pages::not_found).layer(log).with_state(site);
+
+    println!("\n  {origin}/\n\n  Try each twice, then again after ten seconds:\n");
+    println!("    curl -si {origin}/ | grep -iE '^(HTTP|x-vinext|cache-|age|etag)'");
+    println!("    curl -si {origin}/ -H 'HX-Request: true' | head -20");
+    println!("    curl -N  {origin}/slow\n");
+
+    axum::serve(listener, app).with_graceful_shutdown(ctrl_c()).await?;
+    // Renders that nobody waits for any longer still run; they get the time to finish.
+    isr.shutdown(Duration::from_secs(10)).await;
+    Ok(())
+}
+
+/// The pages that are rendered once for everybody.
+fn cached(isr: &Isr) -> Router<Site> {
+    // Ten seconds, so that a change can be watched; a real blog would say minutes.
+    let article = RouteConfig::revalidate(Duration::from_secs(10))
+        // Handlers see this header because it is part of the key, and no value of it but this one.
+        .header(HeaderName::from_static("hx-request"), ["true"]);
+    let listing = article.clone().query(["page"]);
+    let minute = RouteConfig::revalidate(Duration::from_secs(60));
+
+    Router::new()
+        .route("/", get(pages::index).layer(isr.layer(listing)))
+        .route("/posts/{slug}", get(pages::post).layer(isr.layer(article.clone())))
+        .route("/tags", get(pages::tags).layer(isr.layer(article.clone())))
+        .route("/tags/{tag}", get(pages::tag).layer(isr.layer(article)))
+        .merge(
+            Router::new()
+                .route("/feed.xml", get(feed::feed))
+                .route("/slow", get(slow::slow))
+                // Under the layer on purpose: it sets a cookie, so the layer must refuse to keep it.
+                .route("/welcome", get(personal::welcome))
+                .route_layer(isr.layer(minute)),
+        )
+}
+
+/// What belongs to one visitor, and the stylesheet, which needs no cache in front of it.
+fn uncached() -> Router<Site> {
+    Router::new().route("/account", get(personal::account)).route("/style.css", get(style))
+}
+
+async fn style() -> impl IntoResponse {
+    let headers = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=60")];
+    (headers, include_str!("style.css"))
+}
+
+/// The log line of a visit. Renders have lines of their own, and fewer of them.
+fn answered(response: &Response, took: Duration, _: &Span) {
+    let cache = response.headers().get("x-vinext-cache").and_then(|state| state.to_str().ok()).unwrap_or("-");
+    tracing::info!(status = response.status().as_u16(), cache, ?took, "answered");
+}
+
+async fn ctrl_c() {
+    if let Err(problem) = tokio::signal::ctrl_c().await {
+        tracing::error!(%problem, "cannot listen for ctrl-c; end the process by other means");
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,63 @@
+//! What the command line and the environment say.
+
+use std::path::PathBuf;
+
+const USAGE: &str = "usage: cargo run --example blog -- [--port N] [--posts DIR]";
+
+/// How this run was asked to be.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// `--port`, else the variable `PORT`, else 3000. 0 lets the system choose.
+    pub(crate) port: u16,
+    /// `--posts`, else the folder beside this file.
+    pub(crate) posts: PathBuf,
+}
+
+impl Options {
+    /// Reads them.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the terminal when something cannot be understood.
+    pub(crate) fn from_environment() -> Result<Self, String> {
+        Self::parse(std::env::args().skip(1), std::env::var("PORT").ok())
+    }
+
+    fn parse(mut args: impl Iterator<Item = String>, port: Option<String>) -> Result<Self, String> {
+        let mut port = port.unwrap_or_else(|| "3000".to_owned());
+        let mut posts = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/blog/posts"));
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value; {USAGE}"));
+            match arg.as_str() {
+                "--port" => port = value()?,
+                "--posts" => posts = value()?.into(),
+                _ => return Err(format!("unknown argument {arg:?}; {USAGE}")),
+            }
+        }
+        let port = port.parse().map_err(|_| format!("expected a port from 0 to 65535, got {port:?}; {USAGE}"))?;
+        Ok(Self { port, posts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str], port: Option<&str>) -> Result<Options, String> {
+        Options::parse(args.iter().map(ToString::to_string), port.map(str::to_owned))
+    }
+
+    #[test]
+    fn an_argument_beats_the_environment_which_beats_the_default() {
+        assert_eq!(parse(&[], None).unwrap().port, 3000);
+        assert_eq!(parse(&[], Some("4000")).unwrap().port, 4000);
+        assert_eq!(parse(&["--port", "5000"], Some("4000")).unwrap().port, 5000);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for args in [&["--port"][..], &["--port", "65536"], &["--prot", "1"]] {
+            assert!(parse(args, None).unwrap_err().contains("usage"), "{args:?}");
+        }
+    }
+}
