@@ -36,14 +36,16 @@ pub(crate) struct Page {
     pub(crate) entry: Entry,
     /// How to render it without a visitor.
     pub(crate) recipe: Arc<Recipe>,
+    begun: u64,
     failures: AtomicU32,
     /// `MonoTime`; no regeneration before it.
     retry_at: AtomicU64,
 }
 
 impl Page {
-    pub(crate) fn new(key: CacheKey, entry: Entry, recipe: Arc<Recipe>) -> Self {
-        Self { key, entry, recipe, failures: AtomicU32::new(0), retry_at: AtomicU64::new(0) }
+    /// `begun`: the place of its render among those of this process.
+    pub(crate) fn new(key: CacheKey, entry: Entry, recipe: Arc<Recipe>, begun: u64) -> Self {
+        Self { key, entry, recipe, begun, failures: AtomicU32::new(0), retry_at: AtomicU64::new(0) }
     }
 
     /// Whether the back-off after a failure is over. Relaxed: a regeneration more or less is decided by the flights.
@@ -63,12 +65,22 @@ impl Page {
 pub(crate) struct PassNote {
     pub(crate) reason: Pass,
     pub(crate) until: MonoTime,
+    pub(crate) begun: u64,
 }
 
 #[derive(Clone)]
 pub(crate) enum Slot {
     Page(Arc<Page>),
     Pass(Arc<PassNote>),
+}
+
+impl Slot {
+    fn begun(&self) -> u64 {
+        match self {
+            Self::Page(page) => page.begun,
+            Self::Pass(note) => note.begun,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -134,13 +146,14 @@ impl<B: BuildHasher + Clone + Default> Memory<B> {
         (key.as_bytes().len() + page.entry.weight() + ITEM_BYTES) as u64 <= self.largest
     }
 
-    pub(crate) fn put(&self, page: Arc<Page>) {
-        self.cache.insert(page.key.clone(), Slot::Page(page));
-    }
-
-    /// Replaces whatever is there by the note that the page is not shared.
-    pub(crate) fn pass(&self, key: CacheKey, reason: Pass, until: MonoTime) {
-        self.cache.insert(key, Slot::Pass(Arc::new(PassNote { reason, until })));
+    /// Puts a page or a pass in, unless what is there comes from a render that began later. The caller holds the
+    /// table's lock of the key, so that nothing comes between.
+    pub(crate) fn put(&self, key: CacheKey, slot: Slot) -> bool {
+        let newest = self.cache.peek(&key).is_none_or(|there| there.begun() <= slot.begun());
+        if newest {
+            self.cache.insert(key, slot);
+        }
+        newest
     }
 
     pub(crate) fn clear(&self) {
@@ -186,7 +199,8 @@ mod tests {
         let memory = Memory::<BuildHasherDefault<OneBit>>::new(16 << 20).expect("large enough");
         let key = |n: u16| CacheKey::new(&n.to_be_bytes());
         for n in 0..500 {
-            memory.pass(key(n), Pass::Vary, MonoTime(u64::from(n)));
+            let note = PassNote { reason: Pass::Vary, until: MonoTime(u64::from(n)), begun: 0 };
+            memory.put(key(n), Slot::Pass(Arc::new(note)));
         }
         for n in 0..500 {
             match memory.get(key(n).as_bytes()) {

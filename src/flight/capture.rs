@@ -231,7 +231,7 @@ impl Capture<'_> {
             tags,
         };
         let entry = draft.seal(route, &lead.shared.headers);
-        Some(Page::new(lead.context.key.clone(), entry, Arc::clone(&lead.recipe)))
+        Some(Page::new(lead.context.key.clone(), entry, Arc::clone(&lead.recipe), lead.begun))
     }
 
     /// The body is not kept: those who are here get it, in step with the slowest, and the flight is over for others.

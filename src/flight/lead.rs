@@ -19,7 +19,7 @@ use super::source::{Next, Source, contained};
 use crate::entry::clean;
 use crate::isr::Shared;
 use crate::key::CacheKey;
-use crate::memory::Page;
+use crate::memory::{Page, PassNote, Slot};
 use crate::policy::response::{self, Pass};
 use crate::render::{RENDER, Recipe, RenderContext, RenderReason, Rendered, render_request};
 use crate::telemetry;
@@ -91,6 +91,8 @@ pub(crate) struct Lead {
     pub(super) purpose: Purpose,
     pub(super) context: Arc<RenderContext>,
     inner_path: Box<str>,
+    /// The place of this render among those of the process.
+    pub(super) begun: u64,
 }
 
 impl Lead {
@@ -105,7 +107,8 @@ impl Lead {
         let inner_path = key.parts().inner.into();
         let mode = recipe.route.settings().mode;
         let context = Arc::new(RenderContext::new(key, recipe.pattern(), purpose.reason(), mode));
-        Self { shared, flight, recipe, purpose, context, inner_path }
+        let begun = shared.next_render();
+        Self { shared, flight, recipe, purpose, context, inner_path, begun }
     }
 
     /// Spawns the task. `permit`: what background work holds while it runs.
@@ -296,7 +299,9 @@ impl Lead {
 
     fn remember(&self, reason: Pass) {
         let until = self.shared.time.monotonic().after(PASS_FOR);
-        self.shared.memory.pass(self.flight.key().clone(), reason, until);
+        let note = Slot::Pass(Arc::new(PassNote { reason, until, begun: self.begun }));
+        let key = self.flight.key();
+        self.shared.flights.hold(key, || self.shared.memory.put(key.clone(), note));
     }
 
     /// The old page stays, and is not tried again before its back-off is over.
@@ -362,8 +367,11 @@ impl Lead {
         if self.keeps() {
             if !self.shared.memory.admits(&page.key, &page) {
                 self.not_kept(Pass::TooLarge, false);
-            } else if !self.shared.is_closing() {
-                self.shared.memory.put(Arc::clone(&page));
+                return Outcome::Pass(Pass::TooLarge);
+            }
+            // Not always the newest: a page may be rendered for a GET and for a HEAD at the same time.
+            let put = || self.shared.memory.put(page.key.clone(), Slot::Page(Arc::clone(&page)));
+            if !self.shared.is_closing() && self.shared.flights.hold(&page.key, put) {
                 telemetry::stored(&self.shared, &page);
             }
         }

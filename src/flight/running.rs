@@ -22,6 +22,8 @@ pub(super) struct State {
     phase: Phase,
     pub(super) body: Growing,
     leader: Option<Waker>,
+    /// Whether the visitor who started the flight is still here.
+    starter: bool,
 }
 
 enum Phase {
@@ -51,7 +53,12 @@ impl Flight {
     pub(super) fn new(key: CacheKey) -> Arc<Self> {
         Arc::new(Self {
             key,
-            state: Mutex::new(State { phase: Phase::Rendering, body: Growing::default(), leader: None }),
+            state: Mutex::new(State {
+                phase: Phase::Rendering,
+                body: Growing::default(),
+                leader: None,
+                starter: false,
+            }),
         })
     }
 
@@ -164,11 +171,13 @@ impl Flight {
     pub(super) fn poll_step(&self, place: usize, starter: bool, whole: bool, cx: &Context<'_>) -> Poll<Step> {
         let mut state = self.lock();
         let overflowing = state.body.overflows();
+        let may_answer = starter || !state.starter;
         let step = match &mut state.phase {
             Phase::Ended(outcome) => Step::Ended(outcome.clone()),
             Phase::Streaming { starter_only: true, .. } if !starter => Step::NotCaptured,
             Phase::Streaming { head, .. } if !whole || overflowing => Step::Stream(Arc::clone(head)),
-            Phase::Doubt { asked, verdict: None } if !*asked => {
+            // The one who started it; others only once that one has left.
+            Phase::Doubt { asked, verdict: None } if !*asked && may_answer => {
                 *asked = true;
                 Step::Ask
             }
@@ -194,12 +203,17 @@ impl Flight {
         }
     }
 
-    pub(super) fn join(&self, most: usize) -> Option<usize> {
+    pub(super) fn join(&self, most: usize, starter: bool) -> Option<usize> {
         let mut state = self.lock();
+        state.starter |= starter;
         (state.body.watchers() < most).then(|| state.body.join())
     }
 
-    pub(super) fn leave(&self, place: usize) {
+    pub(super) fn leave(&self, place: usize, starter: bool) {
+        if starter {
+            // Somebody else may be asked now.
+            self.change(|state| state.starter = false);
+        }
         self.read(|body| body.leave(place));
     }
 

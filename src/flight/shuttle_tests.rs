@@ -3,6 +3,7 @@
 //!
 //! The leader's task needs a runtime and is modelled here by what it does to the table and the flight, in its order; the
 //! memory tier is a lock around one page. A wake-up that is lost shows as a deadlock, which shuttle reports.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -38,6 +38,9 @@ pub(crate) enum Entered<F> {
     Full,
 }
 
+/// As many visitors wait as may.
+pub(crate) struct Full;
+
 impl Table {
     pub(crate) fn new(max_waiters: usize) -> Self {
         Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new(), max_waiters }
@@ -70,9 +73,15 @@ impl Table {
     }
 
     /// Joins the flight of a key if there is one.
-    pub(crate) fn follow(&self, key: &[u8]) -> Option<Waiter> {
+    pub(crate) fn follow(&self, key: &[u8]) -> Option<Result<Waiter, Full>> {
         let shard = self.shard(key);
-        Waiter::join(shard.get(key)?, self.max_waiters, false)
+        Some(Waiter::join(shard.get(key)?, self.max_waiters, false).ok_or(Full))
+    }
+
+    /// Does something while nobody can enter or leave the flights of a key.
+    pub(crate) fn hold<R>(&self, key: &CacheKey, act: impl FnOnce() -> R) -> R {
+        let _held = self.shard(key.as_bytes());
+        act()
     }
 
     pub(crate) fn has(&self, key: &[u8]) -> bool {

@@ -35,7 +35,7 @@ pub(crate) enum Step {
 impl Waiter {
     /// `None` if `most` wait already. The bytes of a body are kept for a waiter from here on.
     pub(super) fn join(flight: &Arc<Flight>, most: usize, starter: bool) -> Option<Self> {
-        let place = flight.join(most)?;
+        let place = flight.join(most, starter)?;
         Some(Self { flight: Arc::clone(flight), place, starter })
     }
 
@@ -69,7 +69,7 @@ pub(crate) fn lone_flight(key: CacheKey) -> Option<(Arc<Flight>, Waiter)> {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.flight.leave(self.place);
+        self.flight.leave(self.place, self.starter);
     }
 }
 

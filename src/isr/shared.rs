@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) stop: CancellationToken,
     pub(super) closing: AtomicBool,
     noise: (RandomState, AtomicU64),
+    renders: AtomicU64,
 }
 
 impl Shared {
@@ -58,12 +59,18 @@ impl Shared {
             stop: CancellationToken::new(),
             closing: AtomicBool::new(false),
             noise: (RandomState::new(), AtomicU64::new(0)),
+            renders: AtomicU64::new(0),
         }
     }
 
     /// Whether `shutdown` has begun. Relaxed: a request that sees it late is served as one that came before.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Numbers renders in the order of their begin. Relaxed: the same atomic orders its own values.
+    pub(crate) fn next_render(&self) -> u64 {
+        self.renders.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Jitter; not for secrets.

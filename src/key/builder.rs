@@ -3,7 +3,7 @@
 use axum::extract::{MatchedPath, NestedPath, OriginalUri, Request};
 use http::header;
 
-use super::{FIELDS, MAX_KEY_INPUT, START, cookie, query};
+use super::{CacheKey, FIELDS, MAX_KEY_INPUT, START, cookie, query};
 use crate::policy::request::Bypass;
 use crate::policy::route::{Declared, RouteConfig, Settings};
 
@@ -70,6 +70,11 @@ pub(crate) fn build<'k>(buffer: &'k mut KeyBuffer, request: &Request, route: &Ro
     let key = buffer.place(bytes);
     write(key, &fields, &pairs)?;
     Ok(key)
+}
+
+/// The key of a request as a value.
+pub(crate) fn owned(request: &Request, route: &RouteConfig) -> Option<CacheKey> {
+    build(&mut KeyBuffer::new(), request, route).map(CacheKey::new).ok()
 }
 
 /// Writes a key into a place of exactly its length.

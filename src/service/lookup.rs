@@ -56,7 +56,8 @@ impl<S: Bounds> Core<S> {
                     }
                 }
                 Slot::Pass(note) => {
-                    if self.shared().time.monotonic() >= note.until {
+                    // Not for a HEAD: it may come through a `head` handler of its own, whose page has no body.
+                    if !admitted.head && self.shared().time.monotonic() >= note.until {
                         self.look_again(key, request, route, note.reason);
                     }
                     return Found::Own(note.reason);
@@ -90,8 +91,8 @@ impl<S: Bounds> Core<S> {
         let shared = self.shared();
         let head_key;
         let table_key = if admitted.head {
-            if let Some(waiter) = shared.flights.follow(key) {
-                return Ok(Found::Wait(waiter, admitted));
+            if let Some(place) = shared.flights.follow(key) {
+                return Ok(place.map_or(Found::Own(Pass::Waiters), |waiter| Found::Wait(waiter, admitted)));
             }
             // Apart from GETs: what a HEAD starts may be an explicit `head` handler, whose page has no body. No key
             // ends like this, since a key says itself where it ends.

@@ -13,11 +13,12 @@ use tower::ServiceExt;
 use super::call::{Bounds, Core};
 use crate::entry::{Served, Wanted, answer, forwarded, undecided};
 use crate::flight::{Failure, Head, Outcome, Step, Verdict, Waiter};
+use crate::key;
 use crate::memory::Page;
 use crate::policy::request::Admitted;
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
-use crate::render::Marker;
+use crate::render::{Marker, RENDER, RenderContext, RenderReason};
 use crate::telemetry;
 
 /// A visitor in a flight, with its own request in case that has to go to the handler.
@@ -105,7 +106,15 @@ impl<S: Bounds> Visit<S> {
         telemetry::passed(self.core.shared(), &self.request, Pass::NeedsVisitor);
         let volunteer = self.waiter.volunteer();
         let Self { core, request, route, waiter, .. } = self;
-        let response = send(&core, request, route).await;
+        // As in a render: if the handler asks for its own page, that request must not wait for this one.
+        let response = match key::owned(&request, &route) {
+            Some(key) => {
+                let mode = route.settings().mode;
+                let context = Arc::new(RenderContext::new(key, "", RenderReason::Visitor, mode));
+                RENDER.scope(context, send(&core, request, route)).await
+            }
+            None => send(&core, request, route).await,
+        };
         let status = response.status();
         volunteer.answer(match status.as_u16() {
             408 | 429 | 500.. => Verdict::FailsToo,

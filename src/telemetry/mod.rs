@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `HIT` | trace | |
 //! | `bypass` | trace | `reason` |
-//! | `STALE`, `MISS` | debug | `collapsed` |
+//! | `STALE` | debug | |
+//! | `MISS` | debug | `collapsed` |
 //! | `pass` | debug | `reason` |
 //! | `stored` | debug | `key` (readable, with the scope), `bytes` |
 //! | `landed` | debug | `outcome`, `purpose` |

@@ -178,6 +178,12 @@ pub struct Logs {
 
 impl Logs {
     pub fn capture() -> Self {
+        // While a process has a single subscriber, tracing asks the thread that comes first to an event whether anybody
+        // wants it, and other tests' threads say no for all of them. So there are always more.
+        static MORE: std::sync::OnceLock<[tracing::Dispatch; 2]> = std::sync::OnceLock::new();
+        MORE.get_or_init(|| {
+            std::array::from_fn(|_| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default()))
+        });
         let bytes: Arc<std::sync::Mutex<Vec<u8>>> = Arc::default();
         let writer = Arc::clone(&bytes);
         let subscriber = tracing_subscriber::fmt()
@@ -210,5 +216,83 @@ impl std::io::Write for LogWriter {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+type Frame = Result<http_body::Frame<bytes::Bytes>, std::io::Error>;
+
+/// Where a test writes the body of a page, frame by frame. Dropping it ends the body.
+pub struct Tap(tokio::sync::mpsc::UnboundedSender<Frame>);
+
+impl Tap {
+    pub fn open() -> (Self, Body) {
+        let (tap, mut frames) = tokio::sync::mpsc::unbounded_channel();
+        let frames = futures_util::stream::poll_fn(move |cx| frames.poll_recv(cx));
+        (Self(tap), Body::new(http_body_util::StreamBody::new(frames)))
+    }
+
+    /// `false` if nobody reads the body any more.
+    pub fn send(&self, text: impl Into<bytes::Bytes>) -> bool {
+        self.0.send(Ok(http_body::Frame::data(text.into()))).is_ok()
+    }
+
+    pub fn trailers(&self, trailers: http::HeaderMap) {
+        self.0.send(Ok(http_body::Frame::trailers(trailers))).unwrap();
+    }
+
+    pub fn fail(&self, message: &'static str) {
+        self.0.send(Err(std::io::Error::other(message))).unwrap();
+    }
+
+    pub fn is_read(&self) -> bool {
+        !self.0.is_closed()
+    }
+}
+
+/// Pages whose bodies a test writes; each render has its own.
+#[derive(Clone, Default)]
+pub struct Taps(Arc<std::sync::Mutex<std::collections::VecDeque<Tap>>>);
+
+impl Taps {
+    /// A handler whose renders all have these headers.
+    pub fn handler(&self, headers: &'static [(&'static str, &'static str)]) -> Handler {
+        let taps = self.clone();
+        Handler::new(move |_, _| {
+            let (tap, body) = Tap::open();
+            taps.0.lock().unwrap().push_back(tap);
+            async move {
+                let mut response = Response::new(body);
+                for (name, value) in headers {
+                    response.headers_mut().append(*name, http::HeaderValue::from_static(value));
+                }
+                response
+            }
+        })
+    }
+
+    /// The body of the next render, once it runs.
+    pub async fn next(&self) -> Tap {
+        until(|| !self.0.lock().unwrap().is_empty()).await;
+        self.0.lock().unwrap().pop_front().unwrap()
+    }
+}
+
+/// What is there of a body, up to its end or its error.
+pub async fn rest(body: &mut Body) -> Result<String, String> {
+    let mut text = Vec::new();
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => text.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Err(error) => return Err(format!("{} | {error}", String::from_utf8_lossy(&text))),
+        }
+    }
+    Ok(String::from_utf8(text).unwrap())
+}
+
+/// The next data frame of a body, as text; empty at its end.
+pub async fn piece(body: &mut Body) -> String {
+    match body.frame().await {
+        Some(frame) => String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap(),
+        None => String::new(),
     }
 }
