@@ -8,12 +8,21 @@ fn main() {
         // `cargo bench` and `cargo test --benches` run every bench binary; this one has nothing to say to them.
         return;
     };
-    let Some(name) = cases::NAMES.iter().find(|known| **known == name) else {
-        eprintln!("expected one of {:?}, got {name:?}", cases::NAMES);
+    let Ok(times) = times.parse::<usize>() else {
+        eprintln!("expected a number of runs, got {times:?}");
         std::process::exit(2);
     };
-    let Ok(times) = times.parse::<u32>() else {
-        eprintln!("expected a number of runs, got {times:?}");
+    match name.as_str() {
+        "first_bare" => cases::Many::bare(10 << 10).visit(0..3 + times),
+        "first_miss" => cases::Many::cached(10 << 10, 1 << 30).visit(0..3 + times),
+        _ => repeat(&name, times),
+    }
+}
+
+/// The same request again and again.
+fn repeat(name: &str, times: usize) {
+    let Some(name) = cases::NAMES.iter().find(|known| **known == name) else {
+        eprintln!("expected first_bare, first_miss or one of {:?}, got {name:?}", cases::NAMES);
         std::process::exit(2);
     };
     let case = cases::Case::new(name);

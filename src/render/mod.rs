@@ -18,4 +18,4 @@ pub(crate) use context::{Marker, Notes, RENDER, RenderContext};
 pub use extract::{DynamicRejection, DynamicRequest, Render};
 pub(crate) use recipe::{Recipe, Rendered, Renderer};
 pub(crate) use request::render_request;
-pub(crate) use reroute::{Endpoint, reroute};
+pub(crate) use reroute::reroute;

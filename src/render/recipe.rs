@@ -44,6 +44,12 @@ pub(crate) struct Recipe {
 }
 
 impl Recipe {
+    /// Whether axum's routing stood at the same place.
+    pub(crate) fn is_routed(&self, matched: Option<&MatchedPath>, nested: Option<&NestedPath>) -> bool {
+        self.matched.as_ref().map(MatchedPath::as_str) == matched.map(MatchedPath::as_str)
+            && self.nested.as_ref().map(NestedPath::as_str) == nested.map(NestedPath::as_str)
+    }
+
     /// The route's pattern for people: logs and warnings.
     pub(crate) fn pattern(&self) -> &str {
         match (&self.matched, &self.nested) {

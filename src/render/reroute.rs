@@ -1,8 +1,8 @@
 //! The render request's way through the pattern.
 //!
 //! Path parameters are private to axum, and copying them would trust what a layer outside made of the visitor's URI.
-//! So a throw-away router with the one pattern is built for each render (2 to 6 µs), and axum's own routing gives
-//! `Uri`, parameters and `OriginalUri`.
+//! So renders go through a router of their own with the one pattern, and axum's own routing gives `Uri`, parameters and
+//! `OriginalUri`.
 //!
 //! | `NestedPath` | `MatchedPath` | router |
 //! |---|---|---|
@@ -14,43 +14,22 @@
 //! `any_service` would add the headers of a top-level response.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::extract::{MatchedPath, NestedPath, Request};
-use axum::response::Response;
+use axum::response::IntoResponse;
 use tower_service::Service;
 
-use super::recipe::Recipe;
-
-type Answer = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-/// Where the throw-away router leads: a function that takes the routed request.
-#[derive(Clone)]
-pub(crate) struct Endpoint(pub(crate) Arc<dyn Fn(Request) -> Answer + Send + Sync>);
-
-impl Service<Request> for Endpoint {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Answer {
-        (self.0)(request)
-    }
-}
-
 /// A router with one pattern.
-pub(crate) fn reroute(recipe: &Recipe, endpoint: Endpoint) -> Router {
+pub(crate) fn reroute<T>(matched: Option<&MatchedPath>, nested: Option<&NestedPath>, endpoint: T) -> Router
+where
+    T: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+    T::Response: IntoResponse,
+    T::Future: Send + 'static,
+{
     let router = Router::new().without_v07_checks();
-    let nest = recipe.nested.as_ref().map(NestedPath::as_str).filter(|n| n.len() > 1);
-    let matched = recipe.matched.as_ref().map(MatchedPath::as_str);
+    let nest = nested.map(NestedPath::as_str).filter(|n| n.len() > 1);
+    let matched = matched.map(MatchedPath::as_str);
     match (nest, matched) {
         (Some(nest), Some(matched)) => match rest_of(nest, matched) {
             Some("") => {

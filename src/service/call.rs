@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use tower_service::Service;
 
 use super::lookup::Found;
+use super::renderer::Rerouted;
 use super::visit::Visit;
 use crate::future::ResponseFuture;
 use crate::isr::Shared;
@@ -32,6 +33,7 @@ pub(super) struct Core<S> {
     pub(super) service: S,
     /// The recipe of the last render. Weak: a recipe holds this core.
     pub(super) recipe: Mutex<Weak<Recipe>>,
+    pub(super) rerouted: Mutex<Option<Rerouted>>,
 }
 
 /// What an inner service has to be.
@@ -55,7 +57,7 @@ impl<S> Bounds for S where
 
 impl<S> IsrService<S> {
     pub(crate) fn new(layer: Arc<State>, service: S) -> Self {
-        Self { core: Arc::new(Core { layer, service, recipe: Mutex::default() }) }
+        Self { core: Arc::new(Core { layer, service, recipe: Mutex::default(), rerouted: Mutex::default() }) }
     }
 }
 

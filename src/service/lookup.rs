@@ -204,8 +204,7 @@ impl<S: Bounds> Core<S> {
         if !self.layer.shares()
             && let Some(recipe) = last.upgrade()
             && recipe.route.is(route)
-            && recipe.matched.as_ref().map(MatchedPath::as_str) == matched.map(MatchedPath::as_str)
-            && recipe.nested.as_ref().map(NestedPath::as_str) == nested.map(NestedPath::as_str)
+            && recipe.is_routed(matched, nested)
         {
             return recipe;
         }

@@ -1,44 +1,107 @@
 //! The inner service as the maker of pages.
 
+use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, Weak};
+use std::task::{Context, Poll};
 
+use axum::Router;
 use axum::extract::{MatchedPath, NestedPath, Request};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
+use tower_service::Service;
 
 use super::call::{Bounds, Core};
-use crate::render::{Endpoint, Marker, Recipe, RenderContext, Rendered, Renderer, reroute};
+use crate::render::{Marker, Recipe, RenderContext, Rendered, Renderer, reroute};
+
+/// What a render request carries to the endpoint of its router.
+struct Ticket {
+    /// The path that the visitor's request had here.
+    inner_path: Box<str>,
+    recipe: Arc<Recipe>,
+    context: Arc<RenderContext>,
+    reached: AtomicBool,
+}
 
 impl<S: Bounds> Renderer for Core<S> {
     fn render(
         self: Arc<Self>,
-        request: Request,
+        mut request: Request,
         inner_path: &str,
         recipe: &Arc<Recipe>,
         context: &Arc<RenderContext>,
     ) -> Pin<Box<dyn Future<Output = Rendered> + Send>> {
-        let reached = Arc::new(AtomicBool::new(false));
-        let endpoint = {
-            let (reached, recipe, context) = (Arc::clone(&reached), Arc::clone(recipe), Arc::clone(context));
-            let inner_path: Box<str> = inner_path.into();
-            Endpoint(Arc::new(move |mut request: Request| {
-                if request.uri().path() != &*inner_path {
-                    return Box::pin(ready(Ok(Response::default())));
-                }
-                reached.store(true, Ordering::Relaxed);
-                restore(&mut request, &recipe, &context);
-                let response = self.service.clone().oneshot(request);
-                Box::pin(async move { response.await.map(S::Response::into_response).map_err(Into::into) })
-            }))
-        };
-        let response = reroute(recipe, endpoint).oneshot(request);
+        let ticket = Arc::new(Ticket {
+            inner_path: inner_path.into(),
+            recipe: Arc::clone(recipe),
+            context: Arc::clone(context),
+            reached: AtomicBool::new(false),
+        });
+        request.extensions_mut().insert(Arc::clone(&ticket));
+        let response = self.router(recipe).oneshot(request);
         Box::pin(async move {
             let Ok(response) = response.await;
-            if reached.load(Ordering::Relaxed) { Rendered::Response(response) } else { Rendered::Rewritten }
+            // Relaxed: set in this task, if at all.
+            if ticket.reached.load(Ordering::Relaxed) { Rendered::Response(response) } else { Rendered::Rewritten }
         })
+    }
+}
+
+/// The router that renders of one pattern go through. Kept, because a service has one pattern as a rule, and to build
+/// it costs as much as the rest of a small render.
+pub(super) struct Rerouted {
+    matched: Option<MatchedPath>,
+    nested: Option<NestedPath>,
+    router: Router,
+}
+
+impl<S: Bounds> Core<S> {
+    fn router(self: &Arc<Self>, recipe: &Recipe) -> Router {
+        let mut kept = self.rerouted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = kept.as_ref()
+            && recipe.is_routed(kept.matched.as_ref(), kept.nested.as_ref())
+        {
+            return kept.router.clone();
+        }
+        let (matched, nested) = (recipe.matched.clone(), recipe.nested.clone());
+        let router = reroute(matched.as_ref(), nested.as_ref(), Endpoint(Arc::downgrade(self)));
+        *kept = Some(Rerouted { matched, nested, router: router.clone() });
+        router
+    }
+}
+
+/// Where that router leads. Weak, since the core keeps the router; whoever renders holds the core.
+struct Endpoint<S>(Weak<Core<S>>);
+
+impl<S> Clone for Endpoint<S> {
+    fn clone(&self) -> Self {
+        Self(Weak::clone(&self.0))
+    }
+}
+
+impl<S: Bounds> Service<Request> for Endpoint<S> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let ticket = request.extensions_mut().remove::<Arc<Ticket>>();
+        let (Some(core), Some(ticket)) = (self.0.upgrade(), ticket) else {
+            return Box::pin(ready(Ok(Response::default())));
+        };
+        if request.uri().path() != &*ticket.inner_path {
+            return Box::pin(ready(Ok(Response::default())));
+        }
+        ticket.reached.store(true, Ordering::Relaxed);
+        restore(&mut request, &ticket.recipe, &ticket.context);
+        let response = core.service.clone().oneshot(request);
+        Box::pin(async move { response.await.map(S::Response::into_response).map_err(Into::into) })
     }
 }
 
