@@ -82,7 +82,9 @@ pub(crate) fn answer(
     }
     if wanted.admitted.if_none_match && not_modified(entry, wanted.headers) {
         // RFC 9110 §15.4.5: nothing that describes a body; a length may stay (§8.6), and keeps axum from adding one.
-        headers.remove(header::CONTENT_TYPE);
+        for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
+            headers.remove(name);
+        }
         return response(StatusCode::NOT_MODIFIED, headers, Body::empty());
     }
     let body = if wanted.admitted.head { Body::empty() } else { Body::from(entry.body.clone()) };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
+use http_body::Body as _;
 
 use super::body::End;
 use super::lead::{Landing, Lead};
@@ -22,6 +23,9 @@ use crate::render::Notes;
 
 /// A page of up to this many bytes that does not wait for anything is complete before its head is published.
 const COMPLETE_FIRST: usize = 64 << 10;
+
+/// Frames without a byte in a row.
+const MAX_EMPTY: usize = 10_000;
 
 /// How long a reader may stall a body that is not kept.
 const STALL: Duration = Duration::from_secs(5);
@@ -91,6 +95,8 @@ pub(super) async fn capture(lead: &Lead, response: Response) -> Landing {
     let Ok(length) = length else {
         return Landing::Pass { reason: Pass::Broken, veto: false };
     };
+    // What a server would have made of a body that knows its length.
+    let length = length.or(body.size_hint().exact());
     let head = Head { status: parts.status, headers, extensions: parts.extensions, length };
     let capture = Capture {
         lead,
@@ -117,6 +123,7 @@ fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, ()> {
 impl Capture<'_> {
     async fn run(mut self) -> Landing {
         let most = self.lead.max_body_bytes();
+        let mut empty = 0;
         loop {
             let next = if self.published {
                 self.source.next().await
@@ -132,8 +139,15 @@ impl Capture<'_> {
                 continue;
             };
             match next {
-                Next::Chunk(chunk) if chunk.is_empty() => {}
+                Next::Chunk(chunk) if chunk.is_empty() => {
+                    // Always ready and never a byte: neither a limit nor a timeout would end it.
+                    empty += 1;
+                    if empty > MAX_EMPTY {
+                        return self.broken("the page does nothing but begin".into());
+                    }
+                }
                 Next::Chunk(chunk) => {
+                    empty = 0;
                     if self.held.bytes + chunk.len() > most {
                         return self.pass_on(Pass::TooLarge, chunk).await;
                     }

@@ -24,6 +24,8 @@ pub(super) struct State {
     leader: Option<Waker>,
     /// Whether the visitor who started the flight is still here.
     starter: bool,
+    /// The leader has said its last word.
+    landed: bool,
 }
 
 enum Phase {
@@ -58,6 +60,7 @@ impl Flight {
                 body: Growing::default(),
                 leader: None,
                 starter: false,
+                landed: false,
             }),
         })
     }
@@ -110,14 +113,18 @@ impl Flight {
     /// The flight's end, for those who have not seen a head.
     pub(super) fn end(&self, outcome: Outcome) {
         self.change(|state| {
-            if !matches!(state.phase, Phase::Ended(_)) {
+            // A page that is passed on was rendered for those who are here, also for those who have not looked yet.
+            let passed_on = matches!(state.phase, Phase::Streaming { .. }) && state.body.overflows();
+            let stays = state.landed || (passed_on && matches!(outcome, Outcome::Pass(_)));
+            if !stays {
                 state.phase = Phase::Ended(outcome);
             }
+            state.landed = true;
         });
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        matches!(self.lock().phase, Phase::Ended(_))
+        self.lock().landed
     }
 
     pub(super) fn doubt(&self) {

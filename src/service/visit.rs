@@ -2,12 +2,16 @@
 
 use std::convert::Infallible;
 use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
+use http_body::Frame;
 use tower::ServiceExt;
 
 use super::call::{Bounds, Core};
@@ -69,7 +73,12 @@ impl<S: Bounds> Visit<S> {
         if let Some(length) = head.length {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
-        let body = if self.admitted.head { Body::empty() } else { Body::new(self.waiter.read_along(head.length)) };
+        let body = if self.admitted.head {
+            // Not `Body::empty()`, whose length of zero would become a header.
+            Body::new(NoBody)
+        } else {
+            Body::new(self.waiter.read_along(head.length))
+        };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = headers;
@@ -122,6 +131,18 @@ impl<S: Bounds> Visit<S> {
         });
         drop(waiter);
         response
+    }
+}
+
+/// No body, of a length that nobody knows: the answer to a HEAD whose GET is still being made.
+struct NoBody;
+
+impl http_body::Body for NoBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
     }
 }
 

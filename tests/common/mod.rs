@@ -296,3 +296,5 @@ pub async fn piece(body: &mut Body) -> String {
         None => String::new(),
     }
 }
+
+pub mod oracle;

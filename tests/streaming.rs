@@ -1,0 +1,452 @@
+//! A body reaches its visitors while it grows: the first byte does not wait for the last, everybody reads along, and what
+//! is on the way is bounded.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod common;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum_isr::{Isr, RouteConfig};
+use common::{
+    Gate, Handler, Tap, Taps, body, fetch, header, let_run, piece, request, rest, settled, state, until, waiting,
+};
+use http_body_util::BodyExt;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const CHUNK: usize = 16 << 10;
+/// How far a body that is not kept may be ahead of its slowest reader.
+const AHEAD: usize = 256 << 10;
+/// The limit of the pages here that go beyond it.
+const LIMIT: usize = 64 << 10;
+
+fn app(isr: &Isr, handler: &Handler, route: RouteConfig) -> Router {
+    Router::new().route("/p/{slug}", get(handler.clone())).route_layer(isr.layer(route))
+}
+
+fn route() -> RouteConfig {
+    RouteConfig::revalidate(MINUTE)
+}
+
+/// R15: each piece reaches the visitor before the next one is there; the head before the first. Until the page is known to
+/// be shareable, other caches are told not to keep it. What was streamed is then a HIT.
+#[tokio::test]
+async fn the_first_byte_does_not_wait_for_the_last() {
+    let (isr, taps) = (Isr::builder().build().unwrap(), Taps::default());
+    let app = app(&isr, &taps.handler(&[("content-type", "text/html")]), route());
+    let visitor = waiting(&app, request("/p/a")).await;
+    let tap = taps.next().await;
+    let response = visitor.await;
+    assert_eq!((state(&response), header(&response, "content-type")), ("MISS", "text/html"));
+    assert_eq!(header(&response, "cache-control"), "private, no-store");
+    assert_eq!(
+        (header(&response, "etag"), header(&response, "content-length"), header(&response, "age")),
+        ("", "", "")
+    );
+    let mut stream = response.into_body();
+    for text in ["<html>", "a", "", "b", "</html>"] {
+        assert!(futures_util::poll!(stream.frame()).is_pending());
+        tap.send(text);
+        if !text.is_empty() {
+            assert_eq!(piece(&mut stream).await, text);
+        }
+    }
+    assert_eq!(isr.stats().stored, 0);
+    drop(tap);
+    assert_eq!(piece(&mut stream).await, "");
+    settled(&isr).await;
+    let hit = fetch(&app, "/p/a").await;
+    assert_eq!(header(&hit, "cache-control"), "s-maxage=60, stale-while-revalidate=31535940");
+    assert_eq!((state(&hit), body(hit).await.as_str()), ("HIT", "<html>ab</html>"));
+}
+
+/// R15: a page that does not make its visitor wait is complete when its head goes out, and has its final headers: up to
+/// 64 KiB in pieces, in one piece up to any size. One that has more, or has to be waited for, streams.
+#[tokio::test]
+async fn an_ordinary_page_is_complete_with_its_head() {
+    for (pieces, waits, streams) in [
+        (vec![10, 10], false, false),
+        (vec![LIMIT - 1], false, false),
+        (vec![1 << 20], false, false),
+        (vec![LIMIT / 2, LIMIT / 2 - 1], false, false),
+        (vec![10], true, true),
+        (vec![LIMIT, LIMIT], true, true),
+    ] {
+        let isr = Isr::builder().build().unwrap();
+        let gate = Gate::closed();
+        let (sizes, inner) = (pieces.clone(), gate.clone());
+        let handler = Handler::new(move |_, _| {
+            let gate = inner.clone();
+            let page = match sizes.as_slice() {
+                [size] if !waits => Body::from(vec![b'x'; *size]),
+                sizes => {
+                    let (tap, body) = Tap::open();
+                    for size in sizes {
+                        tap.send(vec![b'x'; *size]);
+                    }
+                    if waits {
+                        tokio::spawn(async move {
+                            gate.pass().await;
+                            drop(tap);
+                        });
+                    }
+                    body
+                }
+            };
+            std::future::ready(page)
+        });
+        let app = app(&isr, &handler, route());
+        let miss = fetch(&app, "/p/a").await;
+        assert_eq!(header(&miss, "cache-control") == "private, no-store", streams, "{pieces:?}");
+        assert_eq!(header(&miss, "etag").is_empty(), streams, "{pieces:?}");
+        gate.open();
+        assert_eq!(body(miss).await.len(), pieces.iter().sum::<usize>());
+        settled(&isr).await;
+        assert_eq!((state(&fetch(&app, "/p/a").await), handler.calls()), ("HIT", 1), "{pieces:?}");
+    }
+}
+
+/// R15, CASES 88: who joins while the body grows reads all of it from its beginning; the starter's leaving, in the middle,
+/// changes nothing for the others; it was one render.
+#[tokio::test]
+async fn followers_read_along() {
+    let (isr, taps) = (Isr::builder().build().unwrap(), Taps::default());
+    let handler = taps.handler(&[]);
+    let app = app(&isr, &handler, route());
+    let visitor = waiting(&app, request("/p/a")).await;
+    let tap = taps.next().await;
+    let mut starter = visitor.await.into_body();
+    let mut followers: Vec<Body> = Vec::new();
+    for (n, text) in ["a", "b", "c", "d"].into_iter().enumerate() {
+        tap.send(text);
+        if n < 2 {
+            assert_eq!(piece(&mut starter).await, text);
+        } else {
+            drop(std::mem::replace(&mut starter, Body::empty()));
+        }
+        for follower in &mut followers {
+            assert_eq!(piece(follower).await, text, "as soon as it is there");
+        }
+        let response = fetch(&app, "/p/a").await;
+        assert_eq!((state(&response), header(&response, "cache-control")), ("MISS", "private, no-store"));
+        assert_eq!(header(&response, "cache-status"), "axum-isr; fwd=miss; collapsed");
+        let mut late = response.into_body();
+        for earlier in &["a", "b", "c", "d"][..=n] {
+            assert_eq!(piece(&mut late).await, *earlier);
+        }
+        followers.push(late);
+    }
+    drop(tap);
+    for mut follower in followers {
+        assert_eq!(piece(&mut follower).await, "");
+    }
+    settled(&isr).await;
+    let hit = fetch(&app, "/p/a").await;
+    assert_eq!((state(&hit), body(hit).await.as_str(), handler.calls()), ("HIT", "abcd", 1));
+}
+
+/// A page that pauses before its head and before each piece.
+fn pausing() -> Handler {
+    Handler::new(|_, _| async {
+        let pieces = futures_util::stream::unfold(0, |n| async move {
+            tokio::task::yield_now().await;
+            (n < 4).then(|| (Ok::<_, std::io::Error>(Bytes::from("part.")), n + 1))
+        });
+        tokio::task::yield_now().await;
+        Body::from_stream(pieces).into_response()
+    })
+}
+
+/// CASES 87, 88: the visitor who started is dropped after any number of polls; ten others who wait get the page, whole,
+/// and it is kept; no one hangs.
+#[tokio::test]
+async fn a_starter_dropped_at_any_point_harms_nobody() {
+    for polls in 0..12 {
+        let isr = Isr::builder().build().unwrap();
+        let handler = pausing();
+        let app = app(&isr, &handler, route());
+        let mut starter: Pin<Box<dyn Future<Output = Result<String, String>> + Send>> = {
+            let app = app.clone();
+            Box::pin(async move { rest(&mut fetch(&app, "/p/a").await.into_body()).await })
+        };
+        assert!(futures_util::poll!(starter.as_mut()).is_pending());
+        let mut others = Vec::new();
+        for _ in 0..10 {
+            others.push(waiting(&app, request("/p/a")).await);
+        }
+        for _ in 0..polls {
+            tokio::task::yield_now().await;
+            if futures_util::poll!(starter.as_mut()).is_ready() {
+                break;
+            }
+        }
+        drop(starter);
+        for other in others {
+            let response = other.await;
+            assert_eq!((state(&response), body(response).await.as_str()), ("MISS", "part.part.part.part."), "{polls}");
+        }
+        settled(&isr).await;
+        assert_eq!((handler.calls(), state(&fetch(&app, "/p/a").await)), (1, "HIT"), "{polls}");
+    }
+}
+
+/// CASES 87: nobody but the one who is dropped: the page is kept whole, or not at all.
+#[tokio::test]
+async fn a_page_whose_only_visitor_left_is_whole_or_not_there() {
+    for polls in 0..12 {
+        let isr = Isr::builder().build().unwrap();
+        let handler = pausing();
+        let app = app(&isr, &handler, route());
+        let mut only = Box::pin(async { rest(&mut fetch(&app, "/p/a").await.into_body()).await });
+        for _ in 0..=polls {
+            if futures_util::poll!(only.as_mut()).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(only);
+        settled(&isr).await;
+        let next = fetch(&app, "/p/a").await;
+        let (said, page) = (state(&next), body(next).await);
+        assert_eq!((said, page.as_str(), handler.calls()), ("HIT", "part.part.part.part.", 1), "{polls}");
+    }
+}
+
+/// A body of chunks that are always ready, and how many were made.
+fn endless_or(most: Option<usize>, made: &Arc<AtomicUsize>) -> Handler {
+    let made = Arc::clone(made);
+    Handler::new(move |_, _| {
+        let made = Arc::clone(&made);
+        let mut n = 0;
+        let chunks = futures_util::stream::poll_fn(move |_| {
+            n += 1;
+            std::task::Poll::Ready(most.is_none_or(|most| n <= most).then(|| {
+                made.fetch_add(1, Ordering::SeqCst);
+                Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; CHUNK]))
+            }))
+        });
+        std::future::ready(Body::from_stream(chunks))
+    })
+}
+
+/// The next chunk of a reader.
+async fn chunk(body: &mut Body) -> Result<usize, String> {
+    match body.frame().await {
+        Some(Ok(frame)) => Ok(frame.into_data().unwrap().len()),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Ok(0),
+    }
+}
+
+/// CASES 91: a body without an end that is always ready neither keeps the thread nor fills the memory: its head and first
+/// chunk arrive, others run, the maker is at most 256 KiB ahead of the reader, and stops when the reader leaves.
+#[tokio::test]
+async fn an_endless_body_runs_at_its_readers_pace() {
+    let (isr, made) = (Isr::builder().build().unwrap(), Arc::default());
+    let app = app(&isr, &endless_or(None, &made), route().max_body_bytes(LIMIT));
+    let ticks = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&ticks);
+    let clockwork = tokio::spawn(async move {
+        loop {
+            counting.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    let response = fetch(&app, "/p/a").await;
+    assert_eq!((state(&response), header(&response, "cache-control")), ("MISS", "private, no-store"));
+    let mut stream = response.into_body();
+    for read in 0..100 {
+        let_run().await;
+        assert_eq!(made.load(Ordering::SeqCst) - read, AHEAD / CHUNK, "as far ahead as it may be, and no further");
+        assert_eq!((isr.stats().captured_bytes, isr.stats().flights), (0, 0));
+        assert_eq!(chunk(&mut stream).await, Ok(CHUNK));
+    }
+    assert!(ticks.load(Ordering::SeqCst) > 1_000, "others ran meanwhile");
+    drop(stream);
+    let_run().await;
+    let made_until_now = made.load(Ordering::SeqCst);
+    let_run().await;
+    assert_eq!(made.load(Ordering::SeqCst), made_until_now, "nobody reads, nobody makes");
+    clockwork.abort();
+    assert_eq!(isr.stats().stored, 0);
+}
+
+/// CASES 91: with no reader waiting at all, a task beside an endless body still gets its turn, on the only thread.
+#[tokio::test]
+async fn an_always_ready_body_does_not_starve_the_runtime() {
+    let isr = Isr::builder().build().unwrap();
+    let made: Arc<AtomicUsize> = Arc::default();
+    // All of it is within the limit: the maker never has to wait for a reader.
+    let app = app(&isr, &endless_or(Some(500), &made), route().max_body_bytes(500 * CHUNK));
+    let _visitor = waiting(&app, request("/p/a")).await;
+    let mut turns = 0;
+    while made.load(Ordering::SeqCst) < 500 {
+        turns += 1;
+        assert!(turns < 100_000);
+        tokio::task::yield_now().await;
+    }
+    assert!(turns >= 3, "five hundred chunks in {turns} turns");
+}
+
+/// CASES 92, DESIGN 2.2: beyond the limit the slowest reader holds the others up, for at most five seconds; then he is
+/// cut, with an error, and the others go on.
+#[tokio::test(start_paused = true)]
+async fn a_stalled_reader_is_cut_and_the_others_go_on() {
+    let (isr, made) = (Isr::builder().build().unwrap(), Arc::default());
+    let app = app(&isr, &endless_or(None, &made), route().max_body_bytes(LIMIT));
+    let (slow, fast) = (waiting(&app, request("/p/a")).await, waiting(&app, request("/p/a")).await);
+    let (mut slow, mut fast) = (slow.await.into_body(), fast.await.into_body());
+    let begun = tokio::time::Instant::now();
+    for _ in 0..AHEAD / CHUNK {
+        assert_eq!(chunk(&mut fast).await, Ok(CHUNK));
+    }
+    assert!(begun.elapsed() < SECOND, "what is there is there at once");
+    assert_eq!(made.load(Ordering::SeqCst), AHEAD / CHUNK);
+    assert_eq!(chunk(&mut fast).await, Ok(CHUNK));
+    let waited = begun.elapsed();
+    assert!((5 * SECOND..6 * SECOND).contains(&waited), "{waited:?}");
+    for _ in 0..1_000 {
+        assert_eq!(chunk(&mut fast).await, Ok(CHUNK));
+    }
+    assert_eq!(begun.elapsed(), waited, "nobody holds it up any more");
+    assert!(chunk(&mut slow).await.unwrap_err().contains("too slow"));
+}
+
+/// DESIGN 2.2: a slow reader who does read is not cut, however slow he is in all.
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_is_not_a_stalled_one() {
+    let (isr, made) = (Isr::builder().build().unwrap(), Arc::default());
+    let app = app(&isr, &endless_or(Some(200), &made), route().max_body_bytes(LIMIT));
+    let mut slow = fetch(&app, "/p/a").await.into_body();
+    for _ in 0..200 {
+        tokio::time::sleep(Duration::from_millis(4_900)).await;
+        assert_eq!(chunk(&mut slow).await, Ok(CHUNK));
+    }
+    assert_eq!(chunk(&mut slow).await, Ok(0));
+}
+
+/// DESIGN 2.2: below the limit a reader who stalls, for however long, slows neither the fill nor others, and is not cut.
+#[tokio::test(start_paused = true)]
+async fn a_stalled_reader_does_not_slow_the_fill() {
+    let (isr, made) = (Isr::builder().build().unwrap(), Arc::default());
+    let app = app(&isr, &endless_or(Some(100), &made), route());
+    let mut stalled = fetch(&app, "/p/a").await.into_body();
+    settled(&isr).await;
+    assert_eq!((made.load(Ordering::SeqCst), state(&fetch(&app, "/p/a").await)), (100, "HIT"));
+    tokio::time::sleep(1_000 * SECOND).await;
+    assert_eq!(rest(&mut stalled).await.unwrap().len(), 100 * CHUNK);
+}
+
+/// DESIGN 2.7: bodies that are being captured share a quarter of the memory. Beyond it a page is not captured: who started
+/// it gets it as it comes, others make their own requests, and nothing is remembered; when there is room again, pages are
+/// kept again.
+#[tokio::test]
+async fn bodies_on_their_way_share_a_budget() {
+    let isr = Isr::builder().memory_bytes(16 << 20).build().unwrap();
+    let taps = Taps::default();
+    let big = taps.handler(&[]);
+    let gate = Gate::closed();
+    let inner = gate.clone();
+    let small = Handler::new(move |n, _| {
+        let (gate, (tap, body)) = (inner.clone(), Tap::open());
+        tap.send(format!("call {n}"));
+        tokio::spawn(async move {
+            gate.pass().await;
+            drop(tap);
+        });
+        std::future::ready(body)
+    });
+    let big = app(&isr, &big, route());
+    let app = app(&isr, &small, route());
+    let mut held = Vec::new();
+    for path in ["/p/a", "/p/b"] {
+        let visitor = waiting(&big, request(path)).await;
+        let tap = taps.next().await;
+        tap.send(vec![b'x'; 2 << 20]);
+        held.push((tap, visitor.await.into_body()));
+        let_run().await;
+    }
+    assert_eq!(isr.stats().captured_bytes, 4 << 20, "a quarter, and not one byte more");
+    for calls in [2, 4] {
+        let (starter, follower) = (waiting(&app, request("/p/c")).await, waiting(&app, request("/p/c")).await);
+        let (starter, follower) = (starter.await, follower.await);
+        assert_eq!((state(&starter), header(&starter, "cache-control")), ("MISS", "private, no-store"));
+        assert_eq!((state(&follower), header(&follower, "cache-control")), ("", ""));
+        gate.admit(2);
+        assert_eq!(body(starter).await, format!("call {}", calls - 1));
+        assert_eq!(body(follower).await, format!("call {calls}"));
+        until(|| isr.stats().flights == 2).await;
+    }
+    assert_eq!((isr.stats().captured_bytes, isr.stats().stored), (4 << 20, 0));
+    let (tap, mut stream) = held.remove(0);
+    drop(tap);
+    assert_eq!(rest(&mut stream).await.unwrap().len(), 2 << 20);
+    until(|| isr.stats().captured_bytes == 2 << 20).await;
+    gate.open();
+    assert_eq!(body(fetch(&app, "/p/c").await).await, "call 5");
+    until(|| isr.stats().flights == 1).await;
+    assert_eq!(state(&fetch(&app, "/p/c").await), "HIT");
+    drop(held);
+}
+
+/// CASES 92, I3, DESIGN 2.7: what is too large, or finds no room, is made once for the one who asked, also if all of it was
+/// there before he looked.
+#[tokio::test]
+async fn a_page_that_is_not_captured_is_made_once() {
+    for (size, limit) in [(5_000, 4_999), (LIMIT + 1, LIMIT), (AHEAD - 1, 10_000), (2 * AHEAD, LIMIT)] {
+        let isr = Isr::builder().build().unwrap();
+        let handler = Handler::new(move |_, _| async move { "x".repeat(size) });
+        let app = app(&isr, &handler, route().max_body_bytes(limit));
+        let miss = fetch(&app, "/p/a").await;
+        assert_eq!((state(&miss), header(&miss, "cache-control")), ("MISS", "private, no-store"), "{size} {limit}");
+        assert_eq!((body(miss).await.len(), handler.calls()), (size, 1), "{size} {limit}");
+    }
+    let isr = Isr::builder().memory_bytes(16 << 20).build().unwrap();
+    let (taps, handler) = (Taps::default(), Handler::counting());
+    let (big, app) = (app(&isr, &taps.handler(&[]), route()), app(&isr, &handler, route()));
+    let mut held = Vec::new();
+    for path in ["/p/a", "/p/b"] {
+        let visitor = waiting(&big, request(path)).await;
+        let tap = taps.next().await;
+        tap.send(vec![b'x'; 2 << 20]);
+        held.push((tap, visitor.await));
+        let_run().await;
+    }
+    let miss = fetch(&app, "/p/c").await;
+    assert_eq!((state(&miss), body(miss).await.as_str(), handler.calls()), ("MISS", "render 1", 1));
+}
+
+/// DESIGN 2.7: a page that already streams when the budget runs out goes on for all who read it, and is not kept.
+#[tokio::test]
+async fn a_page_that_outgrows_the_budget_goes_on() {
+    let isr = Isr::builder().memory_bytes(16 << 20).build().unwrap();
+    let taps = Taps::default();
+    let app = app(&isr, &taps.handler(&[]), route());
+    let mut held = Vec::new();
+    for path in ["/p/a", "/p/b", "/p/c"] {
+        let (starter, follower) = (waiting(&app, request(path)).await, waiting(&app, request(path)).await);
+        let tap = taps.next().await;
+        tap.send("begun ");
+        held.push((tap, starter.await.into_body(), follower.await.into_body()));
+    }
+    for (tap, ..) in &held[..2] {
+        tap.send(vec![b'x'; (2 << 20) - 10]);
+    }
+    let_run().await;
+    let (tap, mut starter, mut follower) = held.pop().unwrap();
+    tap.send("and goes on");
+    drop(tap);
+    for reader in [&mut starter, &mut follower] {
+        assert_eq!(rest(reader).await.as_deref(), Ok("begun and goes on"));
+    }
+    until(|| isr.stats().flights == 2).await;
+    assert_eq!(isr.stats().stored, 0);
+    drop(held);
+}
