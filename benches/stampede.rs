@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench stampede`. Times hold for this machine and moment; the counts are asserted in tests.
 
+#![allow(clippy::expect_used, reason = "a bench that cannot run has nothing to say")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

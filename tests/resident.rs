@@ -41,4 +41,3 @@ fn a_flood_of_pages_stays_within_the_bound() {
     let grown = resident().saturating_sub(empty);
     assert!(grown < BOUND + BOUND / 2, "{} MiB resident for {} MiB", grown >> 20, BOUND >> 20);
 }
-
