@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    /// CASES 6: keys that collide never serve each other, because identity is the whole key.
+    /// CASES 6, 51: keys that collide never serve each other, because identity is the whole key.
     #[test]
     fn colliding_keys_stay_apart() {
         let memory = Memory::<BuildHasherDefault<OneBit>>::new(16 << 20).expect("large enough");
