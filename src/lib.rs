@@ -116,3 +116,8 @@ pub use service::IsrService;
 pub mod stats {
     pub use crate::telemetry::Stats;
 }
+
+/// The app in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

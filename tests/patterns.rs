@@ -98,9 +98,12 @@ fn sites() -> Vec<(&'static str, Site, Vec<&'static str>)> {
 }
 
 fn paths(patterns: &[&str]) -> Vec<String> {
-    let fill = |pattern: &&str| match pattern.contains('*') {
-        true => SEGMENTS.iter().map(|segment| pattern.replace('*', segment)).collect(),
-        false => vec![pattern.replace("%y", "*y")],
+    let fill = |pattern: &&str| -> Vec<String> {
+        if pattern.contains('*') {
+            SEGMENTS.iter().map(|segment| pattern.replace('*', segment)).collect()
+        } else {
+            vec![pattern.replace("%y", "*y")]
+        }
     };
     patterns.iter().flat_map(fill).collect()
 }
