@@ -153,10 +153,32 @@ async fn trailers_are_never_kept() {
     assert_eq!(piece(&mut streaming).await, "data");
     tap.trailers(sum());
     drop(tap);
-    assert_eq!(streaming.collect().await.unwrap().to_bytes(), "");
+    let rest = streaming.collect().await.unwrap();
+    assert_eq!(rest.trailers().cloned(), Some(sum()), "those who read along get them too");
+    assert_eq!(rest.to_bytes(), "");
     settled(&isr).await;
     let own = fetch(&site, "/p/late").await;
     assert_eq!((state(&own), isr.stats().stored), ("", 0), "the next visitor's own request goes to the handler");
+}
+
+/// CASES 73: the trailers of a page that is too large to keep reach those who read it, without what is nobody else's.
+#[tokio::test]
+async fn trailers_end_a_page_that_is_passed_on() {
+    let (isr, taps) = (Isr::builder().build().unwrap(), Taps::default());
+    let route = RouteConfig::revalidate(MINUTE).max_body_bytes(4);
+    let site = Router::new().route("/", get(taps.handler(&[]))).route_layer(isr.layer(route));
+    let visitor = waiting(&site, request("/")).await;
+    let tap = taps.next().await;
+    tap.send("more than four");
+    tap.trailers(HeaderMap::from_iter([
+        (http::HeaderName::from_static("x-sum"), HeaderValue::from_static("7")),
+        (http::header::SET_COOKIE, HeaderValue::from_static("session=1")),
+    ]));
+    drop(tap);
+    let passed = visitor.await.into_body().collect().await.unwrap();
+    let trailers = passed.trailers().unwrap();
+    assert_eq!((trailers.len(), trailers.get("x-sum").unwrap().as_bytes()), (1, &b"7"[..]));
+    assert_eq!(passed.to_bytes(), "more than four");
 }
 
 /// CASES 74: an answer that is none (1xx) is passed on to each visitor and never kept. What a server sends before its

@@ -201,6 +201,21 @@ async fn an_explicit_head_handler_makes_no_entry() {
     assert_eq!((page.calls(), headed.calls()), (1, 6));
 }
 
+/// CASES 75: the same for one that says how long the page would be, as it should: that is no body that breaks.
+#[tokio::test]
+async fn an_explicit_head_handler_may_say_a_length() {
+    let isr = Isr::builder().build().unwrap();
+    let headed = Handler::new(|n, _| async move { [("content-length", "8".to_owned()), ("x-head", n.to_string())] });
+    let methods = get(Handler::counting()).head(headed.clone());
+    let app = Router::new().route("/p/{slug}", methods).route_layer(isr.layer(route()));
+    for n in ["2", "3"] {
+        let response = send(&app, head("/p/a")).await;
+        assert_eq!((state(&response), header(&response, "x-head")), ("", n));
+        assert_eq!(header(&response, "content-length"), "8");
+    }
+    assert_eq!((isr.stats().failures, isr.stats().stored), (0, 0));
+}
+
 /// CASES 75: a HEAD that finds a stale page has it rendered again by the handler that made it.
 #[tokio::test]
 async fn a_head_regenerates_a_page_through_the_handler_for_get() {

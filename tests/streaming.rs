@@ -332,6 +332,32 @@ async fn a_slow_reader_is_not_a_stalled_one() {
     assert_eq!(chunk(&mut slow).await, Ok(0));
 }
 
+/// CASES 92: who keeps nobody waiting is never cut: alone, or with others who are as slow.
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_of_a_large_page_reads_it_to_its_end() {
+    for readers in 1..=2 {
+        let (isr, made) = (Isr::builder().build().unwrap(), Arc::default());
+        let app = app(&isr, &endless_or(Some(50), &made), route().max_body_bytes(LIMIT));
+        let mut waits = Vec::new();
+        for _ in 0..readers {
+            waits.push(waiting(&app, request("/p/a")).await);
+        }
+        let mut bodies = Vec::new();
+        for visitor in waits {
+            bodies.push(visitor.await.into_body());
+        }
+        for piece in 0..50 {
+            tokio::time::sleep(100 * SECOND).await;
+            for body in &mut bodies {
+                assert_eq!(chunk(body).await, Ok(CHUNK), "{piece} of {readers}");
+            }
+        }
+        for body in &mut bodies {
+            assert_eq!(chunk(body).await, Ok(0));
+        }
+    }
+}
+
 /// DESIGN 2.2: below the limit a reader who stalls, for however long, slows neither the fill nor others, and is not cut.
 #[tokio::test(start_paused = true)]
 async fn a_stalled_reader_does_not_slow_the_fill() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 /// How far the leader of an unstored body runs ahead of the slowest reader.
 const RUN_AHEAD: usize = 256 << 10;
@@ -16,6 +17,8 @@ const RUN_AHEAD: usize = 256 << 10;
 #[derive(Clone, Debug)]
 pub(super) enum End {
     Clean,
+    /// With these trailers.
+    Trailers(Arc<HeaderMap>),
     /// With an error, in its words.
     Broken(Arc<str>),
 }
@@ -131,12 +134,13 @@ impl Growing {
         self.watchers.iter_mut().flatten().filter_map(|watcher| watcher.waker.take()).collect()
     }
 
-    /// Ends the watchers that have the most left to read. Returns how many.
-    pub(super) fn cut_slowest(&mut self) -> usize {
-        let slowest = self.slowest();
+    /// Ends the watchers that have read no further than `stalled`, if they keep another one waiting. Returns how many.
+    pub(super) fn cut(&mut self, stalled: usize) -> usize {
+        let end = self.dropped + self.chunks.len();
+        let waits = self.watchers.iter().flatten().any(|w| !w.cut && w.next == end);
         let mut cut = 0;
         for watcher in self.watchers.iter_mut().flatten() {
-            if !watcher.cut && Some(watcher.next) == slowest {
+            if waits && !watcher.cut && watcher.next <= stalled && watcher.next < end {
                 watcher.cut = true;
                 cut += 1;
             }
@@ -145,7 +149,8 @@ impl Growing {
         cut
     }
 
-    fn slowest(&self) -> Option<usize> {
+    /// The number of the chunk that the slowest watcher reads next.
+    pub(super) fn slowest(&self) -> Option<usize> {
         self.watchers.iter().flatten().filter(|w| !w.cut).map(|w| w.next).min()
     }
 
@@ -198,13 +203,32 @@ mod tests {
         body.push(chunk(RUN_AHEAD));
         assert!(matches!(body.read(fast), Piece::Chunk(_)));
         assert!(!body.has_room());
-        assert_eq!(body.cut_slowest(), 1);
+        assert_eq!(body.slowest(), Some(0));
+        assert_eq!(body.cut(0), 1);
         assert!(body.has_room());
         assert!(matches!(body.read(slow), Piece::Cut));
         body.push(chunk(1));
         body.end(End::Clean);
         assert!(matches!(body.read(fast), Piece::Chunk(_)));
         assert!(body.is_read(fast) && !body.is_read(slow));
+    }
+
+    /// Whoever keeps nobody waiting may take his time: alone, or as slow as all the others.
+    #[test]
+    fn nobody_is_cut_for_nobody() {
+        let mut body = Growing::default();
+        let (one, other) = (body.join(), body.join());
+        body.overflow();
+        body.push(chunk(RUN_AHEAD));
+        body.push(chunk(1));
+        assert_eq!(body.cut(0), 0);
+        assert!(matches!(body.read(other), Piece::Chunk(_)));
+        assert_eq!(body.cut(0), 0, "the other one has something to read");
+        assert!(matches!(body.read(other), Piece::Chunk(_)));
+        assert_eq!(body.cut(0), 1);
+        body.leave(one);
+        body.push(chunk(RUN_AHEAD));
+        assert_eq!(body.cut(2), 0);
     }
 
     #[test]

@@ -27,8 +27,10 @@ const COMPLETE_FIRST: usize = 64 << 10;
 /// Frames without a byte in a row.
 const MAX_EMPTY: usize = 10_000;
 
-/// How long a reader may stall a body that is not kept.
+/// How long a reader of a body that is not kept may read nothing while another one waits for more.
 const STALL: Duration = Duration::from_secs(5);
+
+const STALLED: &str = "the page stalled longer than its render timeout";
 
 /// Bytes that all flights together may hold.
 pub(crate) struct CaptureBudget {
@@ -161,14 +163,14 @@ impl Capture<'_> {
                     }
                 }
                 Next::End => return self.complete(),
-                Next::Trailers if self.published => {
-                    self.drain().await;
+                Next::Trailers(trailers) if self.published => {
+                    self.drain(trailers).await;
                     return Landing::Pass { reason: Pass::Trailers, veto: true };
                 }
-                Next::Trailers => return Landing::Pass { reason: Pass::Trailers, veto: true },
+                Next::Trailers(_) => return Landing::Pass { reason: Pass::Trailers, veto: true },
                 Next::Panicked(message) if !self.published => return Landing::Panicked(message),
                 Next::Error(message) | Next::Panicked(message) => return self.broken(message),
-                Next::TimedOut => return self.broken("the page stalled longer than its render timeout".into()),
+                Next::TimedOut => return self.broken(STALLED.into()),
             }
         }
     }
@@ -185,22 +187,32 @@ impl Capture<'_> {
     }
 
     /// Nothing of what follows a trailer is data; it is read to the body's end, so that its maker can finish.
-    async fn drain(&mut self) {
-        loop {
+    async fn drain(&mut self, mut trailers: HeaderMap) {
+        let end = loop {
             match self.source.next().await {
-                Next::Chunk(_) | Next::Trailers => {}
-                Next::Error(message) | Next::Panicked(message) => {
-                    return self.lead.flight.end_body(End::Broken(message));
-                }
-                Next::End | Next::TimedOut => return self.lead.flight.end_body(End::Clean),
+                Next::Chunk(_) => {}
+                Next::Trailers(more) => trailers.extend(more),
+                Next::End => break self.clean_end(trailers),
+                Next::Error(message) | Next::Panicked(message) => break End::Broken(message),
+                Next::TimedOut => break End::Broken(STALLED.into()),
             }
-        }
+        };
+        self.lead.flight.end_body(end);
+    }
+
+    fn clean_end(&self, mut trailers: HeaderMap) -> End {
+        clean(&mut trailers, &self.lead.shared.headers);
+        if trailers.is_empty() { End::Clean } else { End::Trailers(Arc::new(trailers)) }
     }
 
     /// The body has ended cleanly: it is an entry, unless something was said against it meanwhile.
     fn complete(self) -> Landing {
         let lead = self.lead;
         let bytes = self.held.bytes;
+        if lead.purpose.is_head() && bytes == 0 {
+            // An explicit `head` handler, which cannot be told apart from an empty page.
+            return Landing::Pass { reason: Pass::Head, veto: false };
+        }
         if let Some(declared) = self.head.length
             && declared != bytes as u64
         {
@@ -210,10 +222,6 @@ impl Capture<'_> {
         let notes = lead.context.end();
         if let Some(reason) = lead.context.refusal() {
             return Landing::Pass { reason, veto: true };
-        }
-        if lead.purpose.is_head() && bytes == 0 {
-            // An explicit `head` handler, which cannot be told apart from an empty page.
-            return Landing::Pass { reason: Pass::Head, veto: false };
         }
         match self.seal(notes) {
             Some(page) => Landing::Page(Arc::new(page), Arc::clone(&self.head)),
@@ -235,8 +243,9 @@ impl Capture<'_> {
         }
         let expire = notes.expire.unwrap_or(route.expire());
         let revalidate = notes.revalidate.unwrap_or(route.revalidate);
-        // A page cannot be fresh for longer than it is kept.
-        let revalidate = notes.expire.map_or(revalidate, |expire| revalidate.min(expire.into()));
+        // A page cannot be fresh for longer than it is kept, where somebody said how long that is.
+        let limit = notes.expire.or(route.explicit_expire());
+        let revalidate = limit.map_or(revalidate, |limit| revalidate.min(limit.into()));
         let draft = Draft {
             status: self.head.status,
             headers: &self.head.headers,
@@ -262,6 +271,7 @@ impl Capture<'_> {
         // What is on its way to readers is bounded from here on.
         self.chunks.clear();
         self.held.release();
+        let mut trailers = HeaderMap::new();
         loop {
             flight.push(chunk);
             if !room(self.lead).await {
@@ -272,10 +282,13 @@ impl Capture<'_> {
                 let end = match self.source.next().await {
                     Next::Chunk(chunk) if chunk.is_empty() => continue,
                     Next::Chunk(chunk) => break chunk,
-                    Next::End => End::Clean,
-                    Next::Trailers => continue,
+                    Next::Trailers(more) => {
+                        trailers.extend(more);
+                        continue;
+                    }
+                    Next::End => self.clean_end(trailers),
                     Next::Error(message) | Next::Panicked(message) => End::Broken(message),
-                    Next::TimedOut => End::Broken("the page stalled longer than its render timeout".into()),
+                    Next::TimedOut => End::Broken(STALLED.into()),
                 };
                 flight.end_body(end);
                 return Landing::PassedOn(reason);
@@ -284,15 +297,18 @@ impl Capture<'_> {
     }
 }
 
-/// Waits until the slowest reader has caught up, or cuts it; `false` once nobody reads any more.
+/// Waits until the slowest reader has caught up, or cuts it if others wait for it; `false` once nobody reads any more.
 async fn room(lead: &Lead) -> bool {
     loop {
+        let before = lead.flight.slowest();
         let room = std::future::poll_fn(|cx| lead.flight.poll_room(cx));
         if let Ok(room) = tokio::time::timeout(STALL, room).await {
             return room;
         }
-        let readers = lead.flight.cut_slowest();
-        let route = lead.recipe.pattern();
-        tracing::debug!(target: "axum_isr", %route, readers, "cut: too slow for a page that is not kept");
+        let readers = before.map_or(0, |stalled| lead.flight.cut(stalled));
+        if readers > 0 {
+            let route = lead.recipe.pattern();
+            tracing::debug!(target: "axum_isr", %route, readers, "cut: others waited for a page that is not kept");
+        }
     }
 }

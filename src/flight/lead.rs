@@ -27,8 +27,11 @@ use crate::telemetry;
 /// How long a page that is not shared is remembered as such.
 const PASS_FOR: Duration = Duration::from_secs(10);
 
+/// How many times the render timeout a render without visitors may take in all.
+const BACKGROUND_RENDERS: u32 = 4;
+
 /// A failure with more than this is not collected for others.
-const MAX_FAILURE_BYTES: usize = 64 << 10;
+const MAX_FAILURE_BYTES: usize = 1 << 20;
 
 /// Why a render runs.
 pub(crate) enum Purpose {
@@ -127,6 +130,8 @@ impl Lead {
     async fn supervise(&self, mut permit: Option<OwnedSemaphorePermit>) -> Landing {
         let mut work = pin!(self.work());
         let mut stop = pin!(self.shared.stop.cancelled());
+        let mut overdue = pin!(self.overdue());
+        let mut late = false;
         poll_fn(|cx| {
             if let Poll::Ready(landing) = work.as_mut().poll(cx) {
                 return Poll::Ready(landing);
@@ -134,15 +139,30 @@ impl Lead {
             if stop.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Landing::Abandoned);
             }
-            while permit.is_none() && self.flight.poll_unwatched(cx).is_ready() {
-                permit = Arc::clone(&self.shared.regenerations).try_acquire_owned().ok();
-                if permit.is_none() && self.shared.flights.leave_unwatched(&self.flight) {
-                    return Poll::Ready(Landing::Abandoned);
+            late = late || overdue.as_mut().poll(cx).is_ready();
+            // Until a visitor comes while this gives up.
+            while self.flight.poll_unwatched(cx).is_ready() {
+                permit = permit.take().or_else(|| Arc::clone(&self.shared.regenerations).try_acquire_owned().ok());
+                let end = match permit {
+                    Some(_) if !late => return Poll::Pending,
+                    Some(_) => Landing::TimedOut,
+                    None => Landing::Abandoned,
+                };
+                if self.shared.flights.leave_unwatched(&self.flight) {
+                    return Poll::Ready(end);
                 }
             }
+            // The places are for what nobody waits for.
+            permit = None;
             Poll::Pending
         })
         .await
+    }
+
+    /// The end of a render that nobody waits for: a body that drips may take its time for those who read it, but not a
+    /// place among the background renders.
+    async fn overdue(&self) {
+        tokio::time::sleep(self.shared.render_timeout.saturating_mul(BACKGROUND_RENDERS)).await;
     }
 
     async fn work(&self) -> Landing {
@@ -153,12 +173,17 @@ impl Lead {
         if self.context.is_forbidden() {
             return self.forbidden(response).await;
         }
-        if let Some(reason) = self.context.refusal() {
-            return Landing::Pass { reason, veto: true };
-        }
         let route = self.recipe.route.settings();
         let matched = self.recipe.matched.is_some();
-        match response::judge(response.status(), response.headers(), route, matched) {
+        let verdict = response::judge(response.status(), response.headers(), route, matched);
+        if let Some(reason) = self.context.refusal() {
+            // What a handler says in the course of failing does not take the old page with it.
+            let said = matches!(reason, Pass::NoStore | Pass::Tags);
+            if !(said && matches!(verdict, response::Verdict::Failure)) {
+                return Landing::Pass { reason, veto: true };
+            }
+        }
+        match verdict {
             response::Verdict::Keep => match capture(self, response).await {
                 panicked @ Landing::Panicked(_) => self.doubt(panicked).await,
                 landing => landing,
@@ -200,15 +225,20 @@ impl Lead {
         }
     }
 
-    /// The body of a failure, for everybody who waits.
+    /// The body of a failure, for everybody who waits; within one limit, since nobody has seen its head.
     async fn collect(&self, response: Response) -> Landing {
+        let collected = tokio::time::timeout(self.shared.render_timeout, self.collect_all(response));
+        collected.await.unwrap_or(Landing::Pass { reason: Pass::Status, veto: false })
+    }
+
+    async fn collect_all(&self, response: Response) -> Landing {
         let (parts, body) = response.into_parts();
         let mut source = Source::new(body, self.shared.render_timeout);
         let mut bytes = Vec::new();
         loop {
             match source.next().await {
                 Next::Chunk(chunk) if bytes.len() + chunk.len() <= MAX_FAILURE_BYTES => bytes.extend_from_slice(&chunk),
-                Next::End | Next::Trailers => break,
+                Next::End | Next::Trailers(_) => break,
                 Next::Panicked(message) => return Landing::Panicked(message),
                 Next::TimedOut => return Landing::TimedOut,
                 Next::Chunk(_) | Next::Error(_) => return Landing::Pass { reason: Pass::Status, veto: false },
@@ -258,8 +288,8 @@ impl Lead {
                 route = %pattern,
                 rendered = status.as_u16(),
                 visitor = own.as_u16(),
-                "not cached: the handler works with a visitor's request and fails without it; give it what it needs \
-                 by `State`, `IsrLayer::share::<T>()`, `RouteConfig::header`, `RouteConfig::host`, \
+                "not cached: the handler failed without a visitor's request and then answered one, so it seems to need \
+                 something of it; give it that by `State`, `IsrLayer::share::<T>()`, `RouteConfig::header`, `RouteConfig::host`, \
                  `IsrBuilder::public_origin`, or move the layer that provides it inside"
             );
         }
@@ -293,6 +323,10 @@ impl Lead {
             && !veto
         {
             return self.regeneration_failed(old, reason.as_str());
+        }
+        if reason == Pass::Capture && matches!(self.purpose, Purpose::First { .. }) {
+            // No room now says nothing about the page.
+            return;
         }
         self.remember(reason);
     }
@@ -382,6 +416,10 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         if !self.flight.has_ended() {
+            if std::thread::panicking() {
+                // Outside of what is contained: the drop of a body, for example.
+                self.failed("panicked");
+            }
             self.shared.flights.leave(&self.flight);
             self.flight.end(Outcome::Abandoned);
             self.end_body();

@@ -167,9 +167,14 @@ impl Flight {
         Poll::Pending
     }
 
-    /// Cuts those who hold the leader up.
-    pub(super) fn cut_slowest(&self) -> usize {
-        self.change(|state| state.body.cut_slowest())
+    /// How far the slowest reader is.
+    pub(super) fn slowest(&self) -> Option<usize> {
+        self.lock().body.slowest()
+    }
+
+    /// Cuts those who have not read on since they were at `stalled`, if somebody waits for them.
+    pub(super) fn cut(&self, stalled: usize) -> usize {
+        self.change(|state| state.body.cut(stalled))
     }
 
     // What a waiter does.

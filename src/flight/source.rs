@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::Body as _;
 
 /// What came out of a body.
 pub(super) enum Next {
     Chunk(Bytes),
-    Trailers,
+    Trailers(HeaderMap),
     End,
     Error(Arc<str>),
     Panicked(Arc<str>),
@@ -72,7 +73,7 @@ impl Source {
             Ok(Poll::Ready(None)) => Next::End,
             Ok(Poll::Ready(Some(Ok(frame)))) => match frame.into_data() {
                 Ok(chunk) => Next::Chunk(chunk),
-                Err(_) => Next::Trailers,
+                Err(frame) => Next::Trailers(frame.into_trailers().unwrap_or_default()),
             },
             Ok(Poll::Ready(Some(Err(error)))) => Next::Error(error.to_string().into()),
             Err(panic) => Next::Panicked(message(panic.as_ref())),

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use axum::BoxError;
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::body::{End, Piece};
@@ -56,7 +57,7 @@ impl Waiter {
 
     /// A body that reads along; `length`: what the handler declared.
     pub(crate) fn read_along(self, length: Option<u64>) -> ReadAlong {
-        ReadAlong { waiter: self, left: length }
+        ReadAlong { waiter: self, left: length, ended: false }
     }
 }
 
@@ -100,6 +101,8 @@ pub(crate) struct ReadAlong {
     waiter: Waiter,
     /// Bytes still to come, where the handler declared a length.
     left: Option<u64>,
+    /// The trailers have gone out.
+    ended: bool,
 }
 
 impl Body for ReadAlong {
@@ -121,7 +124,11 @@ impl Body for ReadAlong {
                 this.left = this.left.map(|left| left.saturating_sub(chunk.len() as u64));
                 Poll::Ready(Some(Ok(Frame::data(chunk))))
             }
-            Piece::End(End::Clean) => Poll::Ready(None),
+            Piece::End(End::Trailers(trailers)) if !this.ended => {
+                this.ended = true;
+                Poll::Ready(Some(Ok(Frame::trailers(HeaderMap::clone(&trailers)))))
+            }
+            Piece::End(End::Clean | End::Trailers(_)) => Poll::Ready(None),
             Piece::End(End::Broken(message)) => Poll::Ready(Some(Err(message.as_ref().into()))),
             Piece::Cut => Poll::Ready(Some(Err("the reader of an unstored page was too slow".into()))),
             Piece::NotYet => Poll::Pending,

@@ -123,13 +123,14 @@ impl Window {
     }
 }
 
-/// How long to wait after the `failures`-th failed regeneration in a row: 1 s, doubling to 60 s, plus up to a quarter
-/// of it from `noise`, so that pages that failed together are not tried together.
+/// How long to wait after the `failures`-th failed regeneration in a row: 1 s, doubling to 60 s, and up to
+/// a quarter more by `noise` (less, at 60 s), so that pages that failed together are not tried together.
 pub(crate) fn back_off(failures: u32, noise: u64) -> Duration {
     const FIRST: u64 = 1_000_000;
     const LONGEST: u64 = 60_000_000;
     let base = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST);
-    Duration::from_micros((base + noise % (base / 4)).min(LONGEST))
+    let spread = noise % (base / 4);
+    Duration::from_micros(if base == LONGEST { base - spread } else { base + spread })
 }
 
 #[cfg(test)]

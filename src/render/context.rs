@@ -77,10 +77,8 @@ pub(crate) struct Notes {
 impl Notes {
     /// A reason not to keep the page.
     fn refused(&self) -> Option<Pass> {
-        match self.revalidate {
-            Some(revalidate) if revalidate.is_zero() => Some(Pass::NoStore),
-            _ => self.refused,
-        }
+        let lives = [self.revalidate, self.expire.map(Revalidate::After)];
+        if lives.into_iter().flatten().any(Revalidate::is_zero) { Some(Pass::NoStore) } else { self.refused }
     }
 }
 
