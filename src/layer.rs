@@ -28,6 +28,8 @@ type Share = fn(&Extensions, &mut Extensions);
 pub(crate) struct State {
     pub(crate) isr: Isr,
     route: Option<RouteConfig>,
+    /// The layer's own configuration cannot work.
+    pub(crate) refused: bool,
     shares: Vec<Share>,
 }
 
@@ -35,11 +37,16 @@ impl IsrLayer {
     /// A layer that acts only for requests that carry a [`RouteConfig`] in their extensions.
     #[must_use]
     pub fn new(isr: Isr) -> Self {
-        Self(Arc::new(State { isr, route: None, shares: Vec::new() }))
+        Self(Arc::new(State { isr, route: None, refused: false, shares: Vec::new() }))
+    }
+
+    /// A layer whose configuration cannot work: what it wraps is not cached, by no layer further in either.
+    pub(crate) fn refusing(isr: Isr, route: RouteConfig) -> Self {
+        Self(Arc::new(State { isr, route: Some(route), refused: true, shares: Vec::new() }))
     }
 
     pub(crate) fn with_config(isr: Isr, route: RouteConfig) -> Self {
-        Self(Arc::new(State { isr, route: Some(route), shares: Vec::new() }))
+        Self(Arc::new(State { isr, route: Some(route), refused: false, shares: Vec::new() }))
     }
 
     /// Carries a request extension over into renders, which otherwise start without any.
@@ -62,6 +69,11 @@ impl State {
     /// The layer's own configuration, which was checked when the layer was made.
     pub(crate) fn route(&self) -> Option<&RouteConfig> {
         self.route.as_ref()
+    }
+
+    /// Whether this is the layer's own configuration, and cannot work.
+    pub(crate) fn refuses(&self, route: &RouteConfig) -> bool {
+        self.refused && self.route.as_ref().is_some_and(|own| own.is(route))
     }
 
     pub(crate) fn shares(&self) -> bool {

@@ -21,6 +21,9 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const YEAR: Duration = Duration::from_secs(31_536_000);
 const TICK: Duration = Duration::from_micros(1);
 
+/// What a handler says about its page.
+type Says = fn(&Render);
+
 struct Site {
     app: Router,
     isr: Isr,
@@ -218,15 +221,40 @@ async fn extreme_lifetimes_saturate() {
         assert!(zero.shows("", n).await);
     }
     assert_eq!((zero.isr.stats().memory_items, zero.isr.stats().bypasses), (0, 3));
-    let said = site(
-        RouteConfig::revalidate(MINUTE),
-        Handler::new(|n, request| async move {
-            render(request).await.revalidate(Duration::ZERO);
+    let says: [Says; 2] = [|render| render.revalidate(Duration::ZERO), |render| render.expire(Duration::ZERO)];
+    for say in says {
+        let handler = Handler::new(move |n, request| async move {
+            say(&render(request).await);
             format!("render {n}")
-        }),
-    );
-    assert!(said.shows("", 2).await);
-    assert!(said.shows("", 3).await, "remembered as a pass");
+        });
+        let said = site(RouteConfig::revalidate(MINUTE), handler);
+        assert!(said.shows("", 2).await);
+        assert!(said.shows("", 3).await, "remembered as a pass");
+    }
+}
+
+/// R10, CASES 116: however fresh a handler calls its page, it is gone when the route or the handler says that it expires;
+/// a default that nobody has written down limits nothing.
+#[tokio::test]
+async fn a_page_is_not_fresh_for_longer_than_it_is_kept() {
+    let written = RouteConfig::revalidate(MINUTE).expire(HOUR);
+    let cases: [(_, Says, _, _); 3] = [
+        (written.clone(), |render| render.revalidate(YEAR), HOUR, "HIT"),
+        (written, |render| render.expire(2 * MINUTE), 2 * MINUTE, "STALE"),
+        (RouteConfig::revalidate(MINUTE), |render| render.revalidate(2 * YEAR), 2 * YEAR, "HIT"),
+    ];
+    for (route, say, end, before) in cases {
+        for (at, state, shown) in [(end.saturating_sub(TICK), before, 1), (end, "MISS", 2)] {
+            let handler = Handler::new(move |n, request| async move {
+                say(&render(request).await);
+                format!("render {n}")
+            });
+            let site = site(route.clone(), handler);
+            site.get().await;
+            site.clock.advance(at);
+            assert!(site.shows(state, shown).await, "{state} after {at:?}");
+        }
+    }
 }
 
 /// CASES 114: a lifetime below the clock's grain is a page that is always stale, not one that is not cached.

@@ -127,6 +127,7 @@ impl IsrBuilder {
             return Err(ConfigError::new("deployment_id", "[A-Za-z0-9_-]+", format_args!("{id:?}")));
         }
         let public_host = self.public_origin.map(|origin| public_host(&origin)).transpose()?;
+        self.headers.check()?;
         let mut headers = self.headers;
         if self.mode == Mode::Development {
             headers.state = None;

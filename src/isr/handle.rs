@@ -47,13 +47,17 @@ impl Isr {
 
     /// A layer for the routes it is added to. A request's own [`RouteConfig`] (in its extensions) comes first.
     ///
+    /// Routers that share a handle share its pages: two routers with a route of the same pattern and path, for example
+    /// of two hosts, need [`RouteConfig::namespace`] (or [`RouteConfig::host`]) to be kept apart.
+    ///
     /// A configuration that cannot work is logged as an error, and these routes are not cached; use
     /// [`try_layer`](Self::try_layer) to get the error.
     #[must_use]
     pub fn layer(&self, config: RouteConfig) -> IsrLayer {
-        self.try_layer(config).unwrap_or_else(|problem| {
+        let checked = self.try_layer(config.clone());
+        checked.unwrap_or_else(|problem| {
             tracing::error!(target: "axum_isr", %problem, "these routes are not cached");
-            IsrLayer::new(self.clone())
+            IsrLayer::refusing(self.clone(), config)
         })
     }
 

@@ -2,6 +2,8 @@
 
 use http::{HeaderName, header};
 
+use crate::error::ConfigError;
+
 /// The default name of the header that says `MISS`, `HIT` or `STALE`.
 pub(crate) const STATE_HEADER: HeaderName = HeaderName::from_static("x-vinext-cache");
 
@@ -51,7 +53,7 @@ impl ResponseHeaders {
         Self { lifetime: Lifetime::None, state: None, cache_status: false, debug: false }
     }
 
-    /// Another name for the state header.
+    /// Another name for the state header: one that HTTP does not use, for example `x-cache`. Default: `x-vinext-cache`.
     pub fn state_header(self, name: HeaderName) -> Self {
         Self { state: Some(name), ..self }
     }
@@ -64,6 +66,16 @@ impl ResponseHeaders {
         Self { cache_status: true, debug: true, ..self }
     }
 
+    /// A state header under the name of one that means something to clients or caches would break them.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        match &self.state {
+            Some(name) if is_taken(name) => {
+                Err(ConfigError::new("state_header", "a name of your own, for example x-cache", name))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a header of this name is ours, so that one of the handler's is not kept.
     pub(crate) fn owns(&self, name: &HeaderName) -> bool {
         self.state.as_ref() == Some(name)
@@ -72,5 +84,70 @@ impl ResponseHeaders {
     }
 }
 
+/// Fields that RFC 9110, 9111, 9112, 9211 and 9213, cookies or CORS give a meaning.
+fn is_taken(name: &HeaderName) -> bool {
+    const PREFIXES: [&str; 4] = ["access-control-", "content-", "if-", "sec-"];
+    const NAMES: [&str; 38] = [
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "accept-ranges",
+        "age",
+        "allow",
+        "alt-svc",
+        "authorization",
+        "cache-control",
+        "cache-status",
+        "cdn-cache-control",
+        "connection",
+        "cookie",
+        "date",
+        "etag",
+        "expires",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "last-modified",
+        "link",
+        "location",
+        "pragma",
+        "range",
+        "refresh",
+        "retry-after",
+        "server",
+        "server-timing",
+        "set-cookie",
+        "strict-transport-security",
+        "surrogate-control",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "vary",
+        "via",
+        "www-authenticate",
+    ];
+    let name = name.as_str();
+    NAMES.binary_search(&name).is_ok() || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// RFC 9213 §3.1.
 pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_header_has_a_name_of_its_own() {
+        for name in ["age", "vary", "etag", "set-cookie", "content-type", "if-none-match", "accept", "te", "location"] {
+            let problem = ResponseHeaders::shared().state_header(HeaderName::from_static(name)).check().unwrap_err();
+            let expected = format!("state_header: expected a name of your own, for example x-cache, got {name}");
+            assert_eq!(problem.to_string(), expected);
+        }
+        for name in ["x-cache", "x-vinext-cache", "x-nextjs-cache"] {
+            assert_eq!(ResponseHeaders::shared().state_header(HeaderName::from_static(name)).check(), Ok(()));
+        }
+        assert_eq!(ResponseHeaders::none().check(), Ok(()));
+    }
+}

@@ -81,14 +81,17 @@ pub(crate) enum Verdict {
 ///
 /// Reads the response as the inner service made it, before hop-by-hop fields are removed.
 pub(crate) fn judge(status: StatusCode, headers: &HeaderMap, route: &Settings, matched: bool) -> Verdict {
-    let failed = matches!(status.as_u16(), 408 | 429 | 500..=599) && !route.statuses.contains(&status);
+    let failed = matches!(status.as_u16(), 408 | 429 | 500..=599);
     if let Some(reason) = veto(headers, route) {
         return match reason {
             // Whatever it says of itself, a worse answer does not take the old page with it.
-            Pass::SetCookie if failed => Verdict::Pass { reason, veto: false },
+            Pass::SetCookie | Pass::ContentType if failed => Verdict::Pass { reason, veto: false },
             _ if failed => Verdict::Failure,
             _ => Verdict::Pass { reason, veto: true },
         };
+    }
+    if failed {
+        return Verdict::Failure;
     }
     if route.statuses.contains(&status) {
         return Verdict::Keep;
@@ -97,7 +100,6 @@ pub(crate) fn judge(status: StatusCode, headers: &HeaderMap, route: &Settings, m
     match status.as_u16() {
         200 | 203 | 301 | 308 => Verdict::Keep,
         404 | 410 if matched => Verdict::Keep,
-        408 | 429 | 500..=599 => Verdict::Failure,
         304 => pass(false),
         401 | 403 | 407 | 451 | 300..=399 => pass(true),
         _ => pass(false),

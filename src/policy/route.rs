@@ -204,6 +204,8 @@ impl RouteConfig {
     }
 
     /// Further statuses to keep, besides 200, 203, 301, 308 and, where a pattern matched, 404 and 410.
+    ///
+    /// Not those that say that the page could not be made (408, 429, 5xx): they never take the place of a good page.
     pub fn statuses(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
         self.set(|s| s.statuses.extend(statuses))
     }
@@ -234,6 +236,11 @@ impl Settings {
         self.host || !(self.query.is_empty() && self.headers.is_empty() && self.cookies.is_empty())
     }
 
+    /// What the application said about the end of a page, which limits what a handler says about its freshness.
+    pub(crate) fn explicit_expire(&self) -> Option<Duration> {
+        self.expire.filter(|_| self.revalidate != Revalidate::Never)
+    }
+
     /// From the render to the end of the entry.
     pub(crate) fn expire(&self) -> Duration {
         self.expire.unwrap_or(match self.revalidate {
@@ -260,7 +267,8 @@ impl Settings {
         if let Some(status) = self.statuses.iter().find(|status| !storable(**status)) {
             return Err(ConfigError::new(
                 "statuses",
-                "final statuses of complete responses (not 1xx, 204, 205, 206, 304)",
+                "final statuses of complete answers (not 1xx, 204, 205, 206, 304) that do not say that the page could \
+                 not be made (not 408, 429, 5xx)",
                 status,
             ));
         }
@@ -344,7 +352,7 @@ fn check_values(setting: &'static str, name: &str, values: &[String]) -> Result<
 }
 
 fn storable(status: StatusCode) -> bool {
-    !status.is_informational() && !matches!(status.as_u16(), 204..=206 | 304)
+    !status.is_informational() && !matches!(status.as_u16(), 204..=206 | 304 | 408 | 429 | 500..=599)
 }
 
 #[cfg(test)]
@@ -391,7 +399,13 @@ mod tests {
             ),
             (
                 base().statuses([StatusCode::NO_CONTENT]),
-                "statuses: expected final statuses of complete responses (not 1xx, 204, 205, 206, 304), got 204 No Content",
+                "statuses: expected final statuses of complete answers (not 1xx, 204, 205, 206, 304) that do not say that \
+                 the page could not be made (not 408, 429, 5xx), got 204 No Content",
+            ),
+            (
+                base().statuses([StatusCode::IM_A_TEAPOT, StatusCode::SERVICE_UNAVAILABLE]),
+                "statuses: expected final statuses of complete answers (not 1xx, 204, 205, 206, 304) that do not say that \
+                 the page could not be made (not 408, 429, 5xx), got 503 Service Unavailable",
             ),
             (base().max_body_bytes(0), "max_body_bytes: expected at least 1, got 0"),
             (base().tags([""]), "tag: expected 1 to 256 bytes, got 0 bytes"),

@@ -106,7 +106,7 @@ impl<S: Bounds> Core<S> {
         let Some(route) = given.or(self.layer.route()) else {
             return ResponseFuture::own(self.service.clone(), request, None);
         };
-        match self.decide(&request, route, given.is_some()) {
+        match self.decide(&request, route, given.is_some() || self.layer.refused) {
             Found::Answer(response) => ResponseFuture::ready(response),
             Found::Own(reason) => {
                 telemetry::passed(self.shared(), &request, reason);
@@ -128,10 +128,10 @@ impl<S: Bounds> Core<S> {
         }
     }
 
-    /// `given`: the configuration came with the request. Only then can there be a marker, and it was not checked yet.
+    /// `unchecked`: the configuration came with the request (only then can there be a marker), or it was refused.
     #[inline]
-    fn decide(self: &Arc<Self>, request: &Request, route: &RouteConfig, given: bool) -> Found {
-        if given && let Err(reason) = self.check(request, route) {
+    fn decide(self: &Arc<Self>, request: &Request, route: &RouteConfig, unchecked: bool) -> Found {
+        if unchecked && let Err(reason) = self.check(request, route) {
             return Found::Bypass(reason);
         }
         if self.shared().is_closing() {
@@ -148,11 +148,14 @@ impl<S: Bounds> Core<S> {
         }
     }
 
-    /// A configuration that a middleware has made.
+    /// A configuration that a middleware has made, or one that was refused.
     #[cold]
     fn check(&self, request: &Request, route: &RouteConfig) -> Result<(), Bypass> {
         if request.extensions().get::<Marker>().is_some() {
             return Err(Bypass::Inner);
+        }
+        if self.layer.refuses(route) {
+            return Err(Bypass::InvalidConfig);
         }
         let Err(problem) = route.check() else {
             return Ok(());
