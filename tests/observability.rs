@@ -30,6 +30,39 @@ fn app(isr: &Isr, handler: &Handler, route: RouteConfig) -> Router {
     Router::new().route("/p/{slug}", get(handler.clone()).post(handler.clone())).route_layer(isr.layer(route))
 }
 
+/// R24: below a nest too the path is the one that the visitor asked for.
+#[tokio::test]
+async fn a_nested_page_is_logged_under_its_own_path() {
+    let (logs, isr) = (Logs::capture(), Isr::builder().build().unwrap());
+    let nested = Router::new().nest("/n", app(&isr, &Handler::counting(), route()));
+    for event in ["stored", "HIT"] {
+        fetch(&nested, "/n/p/a").await;
+        assert_eq!(logs.count(&[event, "route=/n/p/{slug}", "path=/n/p/a"]), 1, "{event}: {:?}", logs.lines());
+    }
+    fetch(&nested, "/n/p/a?").await;
+    let post = http::Request::post("/n/p/a").body(Body::empty()).unwrap();
+    send(&nested, post).await;
+    assert_eq!(logs.count(&["bypass", "reason=\"method\"", "path=/n/p/a"]), 1, "{:?}", logs.lines());
+}
+
+/// A layer whose configuration cannot work says so once, and keeps what it wraps out of every cache: its own, and that of
+/// a layer further in.
+#[tokio::test]
+async fn a_configuration_that_cannot_work_is_logged_and_nothing_is_cached() {
+    let (logs, isr, handler) = (Logs::capture(), Isr::builder().build().unwrap(), Handler::counting());
+    for refused in [route().max_body_bytes(1 << 40), route().query([""])] {
+        let inner = app(&isr, &handler, route());
+        let site = inner.route_layer(isr.layer(refused));
+        for _ in 0..3 {
+            assert_eq!(state(&fetch(&site, "/p/a").await), "");
+        }
+    }
+    assert_eq!((handler.calls(), isr.stats().bypasses, isr.stats().stored), (6, 6, 0));
+    assert_eq!(logs.count(&["ERROR", "these routes are not cached"]), 2, "{:?}", logs.lines());
+    assert_eq!(logs.count(&["max_body_bytes: expected at most"]), 1, "{:?}", logs.lines());
+    assert_eq!(logs.count(&["bypass", "invalid-config"]), 6, "{:?}", logs.lines());
+}
+
 /// R24: HIT, STALE, MISS, stored, landed and the regeneration, each with route and path.
 #[tokio::test]
 async fn the_life_of_a_page_can_be_read_in_the_log() {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use axum::extract::{MatchedPath, NestedPath, Request};
+use axum::extract::{MatchedPath, NestedPath, OriginalUri, Request};
 use axum::response::Response;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
@@ -199,7 +199,10 @@ impl<S: Bounds> Core<S> {
     /// beyond its bytes.
     fn recipe(self: &Arc<Self>, request: &Request, route: &RouteConfig) -> Arc<Recipe> {
         let extensions = request.extensions();
-        let (matched, nested) = (extensions.get::<MatchedPath>(), extensions.get::<NestedPath>());
+        let matched = extensions.get::<MatchedPath>();
+        // As in the key: a nest has taken its prefix off the path, or there is none.
+        let stripped = extensions.get::<OriginalUri>().is_some_and(|uri| uri.0.path() != request.uri().path());
+        let nested = extensions.get::<NestedPath>().filter(|_| stripped);
         let mut last = self.recipe.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.layer.shares()
             && let Some(recipe) = last.upgrade()

@@ -18,7 +18,7 @@ mod stats;
 
 use std::fmt;
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, OriginalUri, Request};
 use tracing::{debug, trace, warn};
 
 use crate::entry::Served;
@@ -46,7 +46,8 @@ impl fmt::Debug for Shown<'_> {
 }
 
 fn path(request: &Request) -> Shown<'_> {
-    Shown(request.uri().path())
+    // What the visitor asked for, also below a nest.
+    Shown(request.extensions().get::<OriginalUri>().map_or(request.uri(), |uri| &uri.0).path())
 }
 
 fn route(request: &Request) -> &str {
