@@ -22,8 +22,8 @@ fn resident() -> usize {
 #[test]
 fn a_flood_of_pages_stays_within_the_bound() {
     const BOUND: usize = 64 << 20;
-    // Three times what fits.
-    const PAGES: usize = 20_000;
+    // Sixteen times what fits.
+    const PAGES: usize = 100_000;
     let empty = resident();
     let isr = Isr::builder().memory_bytes(BOUND).build().unwrap();
     let app = cases::many(&isr, PAGE);

@@ -145,7 +145,8 @@ fn compact(headers: &HeaderMap, profile: &ResponseHeaders) -> (HeaderMap, usize)
         out.insert(header::CACHE_STATUS, answer::STATUS_HIT);
     }
     let own = || headers.iter().filter(|(name, value)| common(name, value).is_none());
-    let bytes: Vec<u8> = own().flat_map(|(_, value)| value.as_bytes()).copied().collect();
+    let mut bytes = Vec::with_capacity(own().map(|(_, value)| value.len()).sum());
+    own().for_each(|(_, value)| bytes.extend_from_slice(value.as_bytes()));
     let values = Bytes::from(bytes.into_boxed_slice());
     let mut at = 0;
     for (name, value) in headers {
