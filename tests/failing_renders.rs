@@ -192,7 +192,7 @@ async fn a_failure_without_an_end_holds_nobody() {
     }
 }
 
-/// R14: what an error page has to be small enough for to be shared is more than error pages are.
+/// I3, DESIGN 2.2: what an error page has to be small enough for to be shared is more than error pages are.
 #[tokio::test]
 async fn a_large_error_page_is_shared() {
     let gate = Gate::closed();
