@@ -14,9 +14,7 @@ use axum::body::{Body, Bytes};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum_isr::{Isr, RouteConfig};
-use common::{
-    Gate, Handler, Tap, Taps, body, fetch, header, let_run, piece, request, rest, settled, state, until, waiting,
-};
+use common::{Gate, Handler, Tap, Taps, body, fetch, header, let_run, piece, request, rest, settled, state, waiting};
 use http_body_util::BodyExt;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -368,111 +366,4 @@ async fn a_stalled_reader_does_not_slow_the_fill() {
     assert_eq!((made.load(Ordering::SeqCst), state(&fetch(&app, "/p/a").await)), (100, "HIT"));
     tokio::time::sleep(1_000 * SECOND).await;
     assert_eq!(rest(&mut stalled).await.unwrap().len(), 100 * CHUNK);
-}
-
-/// DESIGN 2.7: bodies that are being captured share a quarter of the memory. Beyond it a page is not captured: who started
-/// it gets it as it comes, others make their own requests, and nothing is remembered; when there is room again, pages are
-/// kept again.
-#[tokio::test]
-async fn bodies_on_their_way_share_a_budget() {
-    let isr = Isr::builder().memory_bytes(16 << 20).build().unwrap();
-    let taps = Taps::default();
-    let big = taps.handler(&[]);
-    let gate = Gate::closed();
-    let inner = gate.clone();
-    let small = Handler::new(move |n, _| {
-        let (gate, (tap, body)) = (inner.clone(), Tap::open());
-        tap.send(format!("call {n}"));
-        tokio::spawn(async move {
-            gate.pass().await;
-            drop(tap);
-        });
-        std::future::ready(body)
-    });
-    let big = app(&isr, &big, route());
-    let app = app(&isr, &small, route());
-    let mut held = Vec::new();
-    for path in ["/p/a", "/p/b"] {
-        let visitor = waiting(&big, request(path)).await;
-        let tap = taps.next().await;
-        tap.send(vec![b'x'; 2 << 20]);
-        held.push((tap, visitor.await.into_body()));
-        let_run().await;
-    }
-    assert_eq!(isr.stats().captured_bytes, 4 << 20, "a quarter, and not one byte more");
-    for calls in [2, 4] {
-        let (starter, follower) = (waiting(&app, request("/p/c")).await, waiting(&app, request("/p/c")).await);
-        let (starter, follower) = (starter.await, follower.await);
-        assert_eq!((state(&starter), header(&starter, "cache-control")), ("MISS", "private, no-store"));
-        assert_eq!((state(&follower), header(&follower, "cache-control")), ("", ""));
-        gate.admit(2);
-        assert_eq!(body(starter).await, format!("call {}", calls - 1));
-        assert_eq!(body(follower).await, format!("call {calls}"));
-        until(|| isr.stats().flights == 2).await;
-    }
-    assert_eq!((isr.stats().captured_bytes, isr.stats().stored), (4 << 20, 0));
-    let (tap, mut stream) = held.remove(0);
-    drop(tap);
-    assert_eq!(rest(&mut stream).await.unwrap().len(), 2 << 20);
-    until(|| isr.stats().captured_bytes == 2 << 20).await;
-    gate.open();
-    assert_eq!(body(fetch(&app, "/p/c").await).await, "call 5");
-    until(|| isr.stats().flights == 1).await;
-    assert_eq!(state(&fetch(&app, "/p/c").await), "HIT");
-    drop(held);
-}
-
-/// CASES 92, I3, DESIGN 2.7: what is too large, or finds no room, is made once for the one who asked, also if all of it was
-/// there before he looked.
-#[tokio::test]
-async fn a_page_that_is_not_captured_is_made_once() {
-    for (size, limit) in [(5_000, 4_999), (LIMIT + 1, LIMIT), (AHEAD - 1, 10_000), (2 * AHEAD, LIMIT)] {
-        let isr = Isr::builder().build().unwrap();
-        let handler = Handler::new(move |_, _| async move { "x".repeat(size) });
-        let app = app(&isr, &handler, route().max_body_bytes(limit));
-        let miss = fetch(&app, "/p/a").await;
-        assert_eq!((state(&miss), header(&miss, "cache-control")), ("MISS", "private, no-store"), "{size} {limit}");
-        assert_eq!((body(miss).await.len(), handler.calls()), (size, 1), "{size} {limit}");
-    }
-    let isr = Isr::builder().memory_bytes(16 << 20).build().unwrap();
-    let (taps, handler) = (Taps::default(), Handler::counting());
-    let (big, app) = (app(&isr, &taps.handler(&[]), route()), app(&isr, &handler, route()));
-    let mut held = Vec::new();
-    for path in ["/p/a", "/p/b"] {
-        let visitor = waiting(&big, request(path)).await;
-        let tap = taps.next().await;
-        tap.send(vec![b'x'; 2 << 20]);
-        held.push((tap, visitor.await));
-        let_run().await;
-    }
-    let miss = fetch(&app, "/p/c").await;
-    assert_eq!((state(&miss), body(miss).await.as_str(), handler.calls()), ("MISS", "render 1", 1));
-}
-
-/// DESIGN 2.7: a page that already streams when the budget runs out goes on for all who read it, and is not kept.
-#[tokio::test]
-async fn a_page_that_outgrows_the_budget_goes_on() {
-    let isr = Isr::builder().memory_bytes(16 << 20).build().unwrap();
-    let taps = Taps::default();
-    let app = app(&isr, &taps.handler(&[]), route());
-    let mut held = Vec::new();
-    for path in ["/p/a", "/p/b", "/p/c"] {
-        let (starter, follower) = (waiting(&app, request(path)).await, waiting(&app, request(path)).await);
-        let tap = taps.next().await;
-        tap.send("begun ");
-        held.push((tap, starter.await.into_body(), follower.await.into_body()));
-    }
-    for (tap, ..) in &held[..2] {
-        tap.send(vec![b'x'; (2 << 20) - 10]);
-    }
-    let_run().await;
-    let (tap, mut starter, mut follower) = held.pop().unwrap();
-    tap.send("and goes on");
-    drop(tap);
-    for reader in [&mut starter, &mut follower] {
-        assert_eq!(rest(reader).await.as_deref(), Ok("begun and goes on"));
-    }
-    until(|| isr.stats().flights == 2).await;
-    assert_eq!(isr.stats().stored, 0);
-    drop(held);
 }
