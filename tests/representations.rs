@@ -200,3 +200,23 @@ async fn extensions_and_hosts_reach_a_render_on_purpose_only() {
     assert_eq!(ask(&plain, "/p", &headers).await.1, "None false Some(\"example.com:8443\")");
     assert_eq!(ask(&shared, "/p", &headers).await.1, "Some(\"db\") false Some(\"example.com:8443\")");
 }
+
+/// R17: a layer outside that puts a declared parameter into the query: the handler sees it, as without the cache, and
+/// each value is a page.
+#[tokio::test]
+async fn a_parameter_that_is_added_outside_makes_a_page() {
+    async fn negotiate(mut request: Request, next: Next) -> Response {
+        let language = request.headers().get("accept-language").map_or("en", |value| value.to_str().unwrap());
+        *request.uri_mut() = format!("{}?lang={language}", request.uri().path()).parse().unwrap();
+        next.run(request).await
+    }
+    let (_isr, app) = app(route().query(["lang"]));
+    let app = app.layer(middleware::from_fn(negotiate));
+    for expected in ["MISS", "HIT"] {
+        for language in ["de", "fr"] {
+            let response = send(&app, request_with("/p?lang=xx", &[("accept-language", language)])).await;
+            assert_eq!(state(&response), expected, "{language}");
+            assert!(body(response).await.starts_with(&format!("/p?lang={language} ")), "{language}");
+        }
+    }
+}

@@ -56,7 +56,7 @@ pub(crate) fn build<'k>(buffer: &'k mut KeyBuffer, request: &Request, route: &Ro
         (extensions.get().map_or("", NestedPath::as_str), inner)
     };
     let inputs = if settings.declares_inputs() {
-        Some(Inputs::of(request, original.query().unwrap_or(""), settings, &mut input)?)
+        Some(Inputs::of(request, request.uri().query().unwrap_or(""), settings, &mut input)?)
     } else {
         None
     };
