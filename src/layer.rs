@@ -9,6 +9,7 @@ use tower_layer::Layer;
 
 use crate::isr::Isr;
 use crate::policy::route::RouteConfig;
+use crate::render::Makers;
 use crate::service::IsrService;
 
 /// Caches the pages of the routes it is added to.
@@ -24,29 +25,29 @@ pub struct IsrLayer(Arc<State>);
 
 type Share = fn(&Extensions, &mut Extensions);
 
-#[derive(Clone)]
 pub(crate) struct State {
     pub(crate) isr: Isr,
     route: Option<RouteConfig>,
     /// The layer's own configuration cannot work.
     pub(crate) refused: bool,
     shares: Vec<Share>,
+    pub(crate) makers: Makers,
 }
 
 impl IsrLayer {
     /// A layer that acts only for requests that carry a [`RouteConfig`] in their extensions.
     #[must_use]
     pub fn new(isr: Isr) -> Self {
-        Self(Arc::new(State { isr, route: None, refused: false, shares: Vec::new() }))
+        Self(Arc::new(State::new(isr, None, false)))
     }
 
     /// A layer whose configuration cannot work: what it wraps is not cached, by no layer further in either.
     pub(crate) fn refusing(isr: Isr, route: RouteConfig) -> Self {
-        Self(Arc::new(State { isr, route: Some(route), refused: true, shares: Vec::new() }))
+        Self(Arc::new(State::new(isr, Some(route), true)))
     }
 
     pub(crate) fn with_config(isr: Isr, route: RouteConfig) -> Self {
-        Self(Arc::new(State { isr, route: Some(route), refused: false, shares: Vec::new() }))
+        Self(Arc::new(State::new(isr, Some(route), false)))
     }
 
     /// Carries a request extension over into renders, which otherwise start without any.
@@ -55,7 +56,8 @@ impl IsrLayer {
     /// outside adds with `Extension(pool)`. Never for what belongs to a visitor: pages are shared.
     #[must_use]
     pub fn share<T: Clone + Send + Sync + 'static>(self) -> Self {
-        let mut state = Arc::unwrap_or_clone(self.0);
+        let mut state = State::new(self.0.isr.clone(), self.0.route.clone(), self.0.refused);
+        state.shares.clone_from(&self.0.shares);
         state.shares.push(|from, to| {
             if let Some(value) = from.get::<T>() {
                 to.insert(value.clone());
@@ -66,6 +68,10 @@ impl IsrLayer {
 }
 
 impl State {
+    fn new(isr: Isr, route: Option<RouteConfig>, refused: bool) -> Self {
+        Self { isr, route, refused, shares: Vec::new(), makers: Makers::default() }
+    }
+
     /// The layer's own configuration, which was checked when the layer was made.
     pub(crate) fn route(&self) -> Option<&RouteConfig> {
         self.route.as_ref()
@@ -74,10 +80,6 @@ impl State {
     /// Whether this is the layer's own configuration, and cannot work.
     pub(crate) fn refuses(&self, route: &RouteConfig) -> bool {
         self.refused && self.route.as_ref().is_some_and(|own| own.is(route))
-    }
-
-    pub(crate) fn shares(&self) -> bool {
-        !self.shares.is_empty()
     }
 
     /// The application-wide extensions of a request.

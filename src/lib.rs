@@ -58,15 +58,16 @@
 //! # Guarantees and limits
 //!
 //! - One running render per page in a process, however many ask; no visitor's disconnect cancels it for others. (A
-//!   `HEAD` does not share the first render of a `GET` that comes later: it may have a handler of its own.)
+//!   `HEAD` does not share the first render of a `GET` that comes later: it may have a handler of its own. Such a
+//!   handler answers without a body; what has one is taken for the page.)
 //! - Only a body that ended cleanly, within its limit and as long as it said, is kept. A failed regeneration keeps the
 //!   old page and is tried again after 1 s, 2 s, … 60 s.
 //! - Everything is bounded: bytes in memory (128 MiB), body (2 MiB), bytes being captured (a quarter of the memory),
 //!   background renders (2 × cores), waiters for a page (10,000), time of a render (30 s to its head, 30 s between two
 //!   frames, 2 min in all when nobody waits), key (1,024 bytes).
 //! - Until a pattern has rendered well once, a first render that fails is tried again with the visitor's own request,
-//!   which may have what the render lacked. A layer around a whole router knows no pattern: there every first render that
-//!   fails runs the handler twice.
+//!   which may have what the render lacked. Around a whole router, and behind a wildcard, one page says nothing about
+//!   another: there every first render that fails runs the handler twice.
 //! - What a page makes of itself is its own business: a handler whose page differs by a value that it draws at random
 //!   shows everybody the same value until the page is rendered again.
 //! - Routers that share a handle share its pages: give equal paths of different sites a [`RouteConfig::namespace`].

@@ -18,7 +18,7 @@ use crate::key::CacheKey;
 use crate::policy::freshness::back_off;
 use crate::policy::response::Pass;
 use crate::policy::route::DEFAULT_MAX_BODY_BYTES;
-use crate::render::Recipe;
+use crate::render::Maker;
 
 /// Default of `IsrBuilder::memory_bytes`: 128 MiB.
 pub(crate) const DEFAULT_MEMORY_BYTES: usize = 128 << 20;
@@ -34,8 +34,8 @@ const ITEM_BYTES: usize = size_of::<Page>() - size_of::<Entry>() + 176;
 pub(crate) struct Page {
     pub(crate) key: CacheKey,
     pub(crate) entry: Entry,
-    /// How to render it without a visitor.
-    pub(crate) recipe: Arc<Recipe>,
+    /// How to render it again without a visitor.
+    pub(crate) maker: Arc<Maker>,
     begun: u64,
     failures: AtomicU32,
     /// `MonoTime`; no regeneration before it.
@@ -44,8 +44,8 @@ pub(crate) struct Page {
 
 impl Page {
     /// `begun`: the place of its render among those of this process.
-    pub(crate) fn new(key: CacheKey, entry: Entry, recipe: Arc<Recipe>, begun: u64) -> Self {
-        Self { key, entry, recipe, begun, failures: AtomicU32::new(0), retry_at: AtomicU64::new(0) }
+    pub(crate) fn new(key: CacheKey, entry: Entry, maker: Arc<Maker>, begun: u64) -> Self {
+        Self { key, entry, maker, begun, failures: AtomicU32::new(0), retry_at: AtomicU64::new(0) }
     }
 
     /// Whether the back-off after a failure is over. Relaxed: a regeneration more or less is decided by the flights.

@@ -15,6 +15,8 @@ use common::{Gate, Handler, Tap, Taps, body, fetch, header, let_run, request, re
 const LIMIT: usize = 64 << 10;
 /// How far a body that is not kept may be ahead of its slowest reader.
 const AHEAD: usize = 256 << 10;
+/// What a chunk is counted as besides its bytes.
+const CHUNK: usize = 128;
 
 fn app(isr: &Isr, handler: &Handler, route: RouteConfig) -> Router {
     Router::new().route("/p/{slug}", get(handler.clone())).route_layer(isr.layer(route))
@@ -32,7 +34,7 @@ async fn without_room() -> (Isr, Vec<(Tap, Body)>) {
     for path in ["/p/a", "/p/b"] {
         let visitor = waiting(&big, request(path)).await;
         let tap = taps.next().await;
-        tap.send(vec![b'x'; 2 << 20]);
+        tap.send(vec![b'x'; (2 << 20) - CHUNK]);
         held.push((tap, visitor.await.into_body()));
         let_run().await;
     }
@@ -71,7 +73,7 @@ async fn bodies_on_their_way_share_a_budget() {
     assert_eq!((isr.stats().captured_bytes, isr.stats().stored), (4 << 20, 0));
     let (tap, mut stream) = held.remove(0);
     drop(tap);
-    assert_eq!(rest(&mut stream).await.unwrap().len(), 2 << 20);
+    assert_eq!(rest(&mut stream).await.unwrap().len(), (2 << 20) - CHUNK);
     until(|| isr.stats().captured_bytes == 2 << 20).await;
     gate.open();
     assert_eq!(body(fetch(&app, "/p/c").await).await, "call 5");
@@ -136,7 +138,7 @@ async fn a_page_that_outgrows_the_budget_goes_on() {
         held.push((tap, starter.await.into_body(), follower.await.into_body()));
     }
     for (tap, ..) in &held[..2] {
-        tap.send(vec![b'x'; (2 << 20) - 10]);
+        tap.send(vec![b'x'; (2 << 20) - 3 * CHUNK]);
     }
     let_run().await;
     let (tap, mut starter, mut follower) = held.pop().unwrap();
@@ -148,4 +150,30 @@ async fn a_page_that_outgrows_the_budget_goes_on() {
     until(|| isr.stats().flights == 2).await;
     assert_eq!(isr.stats().stored, 0);
     drop(held);
+}
+
+/// DESIGN 2.7: a body that comes byte by byte is counted with what its pieces cost, before and after it outgrows the
+/// budget.
+#[tokio::test]
+async fn a_body_in_small_pieces_is_counted_as_what_it_costs() {
+    let isr = Isr::builder().memory_bytes(16 << 20).build().unwrap();
+    let taps = Taps::default();
+    let app = app(&isr, &taps.handler(&[]), route());
+    let visitor = waiting(&app, request("/p/a")).await;
+    let tap = taps.next().await;
+    for _ in 0..1_000 {
+        tap.send("x");
+    }
+    let mut body = visitor.await.into_body();
+    until(|| isr.stats().captured_bytes == 1_000 * (1 + CHUNK)).await;
+    let all = (4 << 20) / (1 + CHUNK) + 2 * AHEAD / (1 + CHUNK);
+    for _ in 1_000..all {
+        tap.send("x");
+    }
+    until(|| isr.stats().captured_bytes == 0).await;
+    let_run().await;
+    drop(tap);
+    assert_eq!(rest(&mut body).await.unwrap().len(), all);
+    until(|| isr.stats().flights == 0).await;
+    assert_eq!(isr.stats().stored, 0);
 }

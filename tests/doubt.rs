@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use axum_isr::config::ResponseHeaders;
 use axum_isr::testing::ManualClock;
 use axum_isr::{Isr, RouteConfig};
@@ -23,11 +23,14 @@ use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 use http::StatusCode;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_layer::Layer as _;
+
+fn plain() -> RouteConfig {
+    RouteConfig::revalidate(Duration::from_secs(60))
+}
 
 fn app(isr: &Isr, handler: &Handler) -> Router {
-    Router::new()
-        .route("/p/{slug}", get(handler.clone()))
-        .route_layer(isr.layer(RouteConfig::revalidate(Duration::from_secs(60))))
+    Router::new().route("/p/{slug}", get(handler.clone())).route_layer(isr.layer(plain()))
 }
 
 /// What a page does that was asked for without its visitor.
@@ -350,4 +353,56 @@ async fn a_page_that_asks_for_itself_does_not_wait_for_itself() {
         let hit = fetch(&app, "/p/a").await;
         assert_eq!((state(&hit), body(hit).await.as_str()), ("HIT", expected), "{kind}");
     }
+}
+
+#[derive(Clone)]
+struct User(&'static str);
+
+/// `/a` needs nobody; `/b` needs somebody outside to say who asks.
+fn two_pages() -> Router {
+    Router::new()
+        .route("/a", get(|| async { "a" }))
+        .route("/b", get(|Extension(user): Extension<User>| async move { user.0 }))
+}
+
+/// DESIGN 2.2: behind a nest or a wildcard there may be a whole router: that one page of it rendered well does not turn
+/// the failure of another one into an answer for all.
+#[tokio::test]
+async fn a_page_says_nothing_about_others_behind_a_wildcard() {
+    type Place = fn(&Isr) -> Router;
+    let places: [(&str, Place); 3] = [
+        ("nest", |isr| Router::new().nest_service("/site", isr.layer(plain()).layer(two_pages()))),
+        ("wildcard", |isr| {
+            Router::new()
+                .route_service("/site/{*rest}", isr.layer(plain()).layer(Router::new().nest("/site", two_pages())))
+        }),
+        ("around", |isr| {
+            Router::new().fallback_service(isr.layer(plain()).layer(Router::new().nest("/site", two_pages())))
+        }),
+    ];
+    for (name, place) in places {
+        let isr = Isr::builder().build().unwrap();
+        let app = place(&isr).layer(Extension(User("bob")));
+        assert_eq!(state(&fetch(&app, "/site/a").await), "MISS", "{name}");
+        for _ in 0..3 {
+            let response = fetch(&app, "/site/b").await;
+            assert_eq!((response.status(), state(&response)), (StatusCode::OK, ""), "{name}");
+            assert_eq!(body(response).await, "bob", "{name}");
+        }
+    }
+}
+
+/// DESIGN 2.2: the same pattern in another namespace is another handler.
+#[tokio::test]
+async fn a_page_says_nothing_about_another_namespace() {
+    let isr = Isr::builder().build().unwrap();
+    let public =
+        Router::new().route("/", get(|| async { "public" })).route_layer(isr.layer(plain().namespace("public")));
+    let admin = Router::new()
+        .route("/", get(|Extension(user): Extension<User>| async move { user.0 }))
+        .route_layer(isr.layer(plain().namespace("admin")))
+        .layer(Extension(User("bob")));
+    assert_eq!(state(&fetch(&public, "/").await), "MISS");
+    let response = fetch(&admin, "/").await;
+    assert_eq!((response.status(), body(response).await.as_str()), (StatusCode::OK, "bob"));
 }

@@ -346,3 +346,20 @@ async fn what_layers_outside_add_is_added_to_each_answer_anew() {
     }
     assert_eq!((count.load(Ordering::SeqCst), site.handler.calls()), (5, 2));
 }
+
+/// R5, R9: what a page may ask for says nothing about other methods: their handlers have the visitor's request as it is.
+#[tokio::test]
+async fn modes_say_nothing_about_other_methods() {
+    for mode in [Dynamic::Auto, Dynamic::Error, Dynamic::ForceStatic, Dynamic::ForceDynamic] {
+        let isr = axum_isr::Isr::builder().build().unwrap();
+        let asked = |visitor: DynamicRequest| async move {
+            format!("{:?} {}", visitor.headers().get("x-token"), visitor.uri())
+        };
+        let app =
+            Router::new().route("/", get(|| async { "page" }).post(asked)).route_layer(isr.layer(plain().mode(mode)));
+        let post = Request::builder().method("POST").uri("/?q=1").header("x-token", "t").body(Body::from("b")).unwrap();
+        let response = send(&app, post).await;
+        assert_eq!((response.status().as_u16(), state(&response)), (200, ""), "{mode:?}");
+        assert_eq!(body(response).await, "Some(\"t\") /?q=1", "{mode:?}");
+    }
+}

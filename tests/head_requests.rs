@@ -276,3 +276,22 @@ async fn a_get_does_not_join_the_render_of_a_head() {
     let hit = fetch(&app, "/p/a").await;
     assert_eq!((state(&hit), body(hit).await.as_str()), ("HIT", "render 1"));
 }
+
+/// R6: but not for ever: a page may drip for as long as somebody reads it. Here nobody does but the HEAD.
+#[tokio::test(start_paused = true)]
+async fn a_head_does_not_wait_for_ever() {
+    let (isr, taps) = (Isr::builder().build().unwrap(), Taps::default());
+    let app = Router::new().route("/p/{slug}", get(taps.handler(&[("x-own", "1")]))).route_layer(isr.layer(route()));
+    let mut asked = waiting(&app, head("/p/a")).await;
+    let tap = taps.next().await;
+    for _ in 0..3 {
+        tap.send("drip ");
+        let_run().await;
+        assert!(futures_util::poll!(asked.as_mut()).is_pending());
+        tokio::time::advance(Duration::from_secs(10)).await;
+    }
+    let response = asked.await;
+    assert_eq!((response.status(), state(&response), header(&response, "x-own")), (StatusCode::OK, "MISS", "1"));
+    assert_eq!((header(&response, "content-length"), header(&response, "cache-control")), ("", "private, no-store"));
+    assert_eq!(body(response).await, "");
+}

@@ -335,3 +335,34 @@ async fn one_thread_is_enough_for_pages_made_of_pages() {
     );
     assert_eq!(handler.calls(), 21);
 }
+
+/// I3, CASES 88: what an application shares panics when it is cloned for the first render: that is the end of this
+/// request, and of nothing else. Nobody waits for a render that never began.
+#[tokio::test(start_paused = true)]
+async fn a_panic_before_the_render_holds_nobody() {
+    #[derive(Debug)]
+    struct Flaky(Arc<AtomicUsize>);
+    impl Clone for Flaky {
+        fn clone(&self) -> Self {
+            assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "the first clone");
+            Self(Arc::clone(&self.0))
+        }
+    }
+    let clones = Arc::new(AtomicUsize::new(0));
+    let isr = Isr::builder().build().unwrap();
+    let handler = Handler::counting();
+    let app = Router::new()
+        .route("/", get(handler.clone()))
+        .route_layer(isr.layer(RouteConfig::revalidate(MINUTE)).share::<Flaky>());
+    let ask = || {
+        let mut request = request("/");
+        request.extensions_mut().insert(Flaky(Arc::clone(&clones)));
+        let app = app.clone();
+        async move { common::send(&app, request).await }
+    };
+    assert!(tokio::spawn(ask()).await.is_err_and(|error| error.is_panic()));
+    assert_eq!((handler.calls(), isr.stats().flights), (0, 0));
+    for expected in ["MISS", "HIT"] {
+        assert_eq!(state(&ask().await), expected);
+    }
+}

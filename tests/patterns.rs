@@ -3,10 +3,11 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{MatchedPath, NestedPath, OriginalUri, RawPathParams, Request};
+use axum::extract::{MatchedPath, NestedPath, OriginalUri, Path, RawPathParams, Request};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
@@ -180,5 +181,43 @@ async fn a_page_whose_path_was_rewritten_is_not_shared() {
         assert!(body(rewritten).await.starts_with("/elsewhere /a"));
         let hit = fetch(&app, "/a").await;
         assert_eq!((state(&hit), body(hit).await), ("HIT", plain.clone()));
+    }
+}
+
+/// R16: outside of a nested service, and of a nested router's fallback, axum tells a layer the parameters of the prefix
+/// but not the pattern they come from: such pages are not shared, rather than made without their parameters.
+#[tokio::test]
+async fn parameters_without_a_pattern_are_not_lost() {
+    async fn tenant(Path(all): Path<HashMap<String, String>>) -> String {
+        format!("{all:?}")
+    }
+    let inner = Router::new().route("/posts/{slug}", get(tenant));
+    let sites = [
+        ("service", Router::new().nest_service("/{tenant}", inner.clone()), "/acme/posts/hello"),
+        ("fallback", Router::new().nest("/t/{tenant}", Router::new().fallback(tenant)), "/t/acme/else"),
+    ];
+    let logs = common::Logs::capture();
+    for (name, site, path) in sites {
+        let isr = Isr::builder().build().unwrap();
+        let app = site.clone().layer(isr.layer(RouteConfig::revalidate(MINUTE)));
+        let mut expected: Vec<_> = body(fetch(&site, path).await).await.into_bytes();
+        expected.sort_unstable();
+        for _ in 0..3 {
+            let response = fetch(&app, path).await;
+            assert_eq!(state(&response), "", "{name}");
+            let mut got = body(response).await.into_bytes();
+            got.sort_unstable();
+            assert_eq!(got, expected, "{name}");
+        }
+        assert_eq!((isr.stats().bypasses, isr.stats().renders, isr.stats().flights), (3, 0, 0), "{name}");
+    }
+    assert_eq!(logs.count(&["WARN", "outside of a nested service"]), 2, "once for each handle");
+    // What the remedy says.
+    let isr = Isr::builder().build().unwrap();
+    let inside = Router::new().nest_service("/{tenant}", inner.layer(isr.layer(RouteConfig::revalidate(MINUTE))));
+    for expected in ["MISS", "HIT"] {
+        let response = fetch(&inside, "/acme/posts/hello").await;
+        assert_eq!(state(&response), expected);
+        assert!(body(response).await.contains("acme"));
     }
 }

@@ -1,7 +1,9 @@
 //! What this process has learned about its patterns.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
+
+use crate::render::Site;
 
 /// Patterns come from the application's routers; more than this many would be made up per request.
 const MOST: usize = 10_000;
@@ -9,23 +11,29 @@ const MOST: usize = 10_000;
 /// Patterns that have rendered well, and warnings that were given.
 #[derive(Default)]
 pub(crate) struct Beliefs {
-    rendered: Mutex<HashSet<Box<str>>>,
+    /// By namespace: the same pattern in another one is another handler.
+    rendered: Mutex<HashMap<String, HashSet<String>>>,
     warned: Mutex<HashSet<(Box<str>, &'static str)>>,
 }
 
 impl Beliefs {
-    /// A page of this pattern rendered well: a failure is a failure from now on.
-    pub(crate) fn rendered_well(&self, pattern: &str) {
+    /// A page of this handler rendered well: a failure is a failure from now on.
+    pub(crate) fn rendered_well(&self, site: &Site) {
+        let (Some(pattern), false) = (site.handler_pattern(), self.believes(site)) else {
+            return;
+        };
         let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        if !pattern.is_empty() && rendered.len() < MOST && !rendered.contains(pattern) {
-            rendered.insert(pattern.into());
+        if rendered.values().map(HashSet::len).sum::<usize>() < MOST {
+            rendered.entry(site.route.settings().namespace.clone()).or_default().insert(pattern.to_owned());
         }
     }
 
-    /// Whether a failing first render may be taken at its word. Where no pattern is known (around a whole router), one
-    /// page says nothing about another.
-    pub(crate) fn believes(&self, pattern: &str) -> bool {
-        self.rendered.lock().unwrap_or_else(PoisonError::into_inner).contains(pattern)
+    /// Whether a failing first render may be taken at its word. Where the pattern of the handler is not known (around a
+    /// whole router, behind a wildcard), one page says nothing about another.
+    pub(crate) fn believes(&self, site: &Site) -> bool {
+        let rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        let patterns = rendered.get(&site.route.settings().namespace);
+        site.handler_pattern().is_some_and(|pattern| patterns.is_some_and(|known| known.contains(pattern)))
     }
 
     /// Whether a warning of this kind is the first for the pattern.

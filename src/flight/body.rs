@@ -13,6 +13,14 @@ use http::HeaderMap;
 /// How far the leader of an unstored body runs ahead of the slowest reader.
 const RUN_AHEAD: usize = 256 << 10;
 
+/// What a chunk costs besides its bytes: two places in lists that grow by doubling, its allocation and its count.
+const CHUNK: usize = 128;
+
+/// What a chunk is counted as: a body that comes byte by byte takes far more room than its bytes.
+pub(super) fn weight(chunk: &Bytes) -> usize {
+    chunk.len() + CHUNK
+}
+
 /// How a body ended.
 #[derive(Clone, Debug)]
 pub(super) enum End {
@@ -38,7 +46,7 @@ pub(super) struct Growing {
     chunks: VecDeque<Bytes>,
     /// Number of chunks that were dropped before the first one here.
     dropped: usize,
-    bytes: usize,
+    weight: usize,
     end: Option<End>,
     overflow: bool,
     watchers: Vec<Option<Watcher>>,
@@ -76,7 +84,7 @@ impl Growing {
     }
 
     pub(super) fn push(&mut self, chunk: Bytes) {
-        self.bytes += chunk.len();
+        self.weight += weight(&chunk);
         self.chunks.push_back(chunk);
     }
 
@@ -94,7 +102,7 @@ impl Growing {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.bytes < RUN_AHEAD
+        self.weight < RUN_AHEAD
     }
 
     /// The next piece for a watcher.
@@ -163,7 +171,7 @@ impl Growing {
             let Some(chunk) = self.chunks.pop_front() else {
                 break;
             };
-            self.bytes -= chunk.len();
+            self.weight -= weight(&chunk);
             self.dropped += 1;
         }
     }

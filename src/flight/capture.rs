@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use http_body::Body as _;
 
-use super::body::End;
+use super::body::{End, weight};
 use super::lead::{Landing, Lead};
 use super::outcome::Head;
 use super::source::{Next, Source};
@@ -32,7 +32,7 @@ const STALL: Duration = Duration::from_secs(5);
 
 const STALLED: &str = "the page stalled longer than its render timeout";
 
-/// Bytes that all flights together may hold.
+/// Bytes that all flights together may hold, with what it costs to hold them in pieces.
 pub(crate) struct CaptureBudget {
     used: AtomicUsize,
     limit: usize,
@@ -57,18 +57,18 @@ impl CaptureBudget {
 /// What one flight holds of the budget.
 struct Held<'b> {
     budget: &'b CaptureBudget,
-    bytes: usize,
+    weight: usize,
 }
 
 impl Held<'_> {
-    fn take(&mut self, bytes: usize) -> bool {
-        let taken = self.budget.take(bytes);
-        self.bytes += if taken { bytes } else { 0 };
+    fn take(&mut self, weight: usize) -> bool {
+        let taken = self.budget.take(weight);
+        self.weight += if taken { weight } else { 0 };
         taken
     }
 
     fn release(&mut self) {
-        self.budget.used.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        self.budget.used.fetch_sub(std::mem::take(&mut self.weight), Ordering::Relaxed);
     }
 }
 
@@ -84,6 +84,8 @@ struct Capture<'l> {
     head: Arc<Head>,
     source: Source,
     chunks: Vec<Bytes>,
+    /// Of the body, so far.
+    bytes: usize,
     held: Held<'l>,
     published: bool,
 }
@@ -105,7 +107,8 @@ pub(super) async fn capture(lead: &Lead, response: Response) -> Landing {
         head: Arc::new(head),
         source: Source::new(body, lead.shared.render_timeout),
         chunks: Vec::new(),
-        held: Held { budget: &lead.shared.capture, bytes: 0 },
+        bytes: 0,
+        held: Held { budget: &lead.shared.capture, weight: 0 },
         published: false,
     };
     capture.run().await
@@ -129,7 +132,7 @@ impl Capture<'_> {
         loop {
             let next = if self.published {
                 self.source.next().await
-            } else if self.held.bytes < COMPLETE_FIRST
+            } else if self.bytes < COMPLETE_FIRST
                 && let Some(next) = self.source.now().await
             {
                 next
@@ -150,12 +153,13 @@ impl Capture<'_> {
                 }
                 Next::Chunk(chunk) => {
                     empty = 0;
-                    if self.held.bytes + chunk.len() > most {
+                    if self.bytes + chunk.len() > most {
                         return self.pass_on(Pass::TooLarge, chunk).await;
                     }
-                    if !self.held.take(chunk.len()) {
+                    if !self.held.take(weight(&chunk)) {
                         return self.pass_on(Pass::Capture, chunk).await;
                     }
+                    self.bytes += chunk.len();
                     self.lead.flight.push(chunk.clone());
                     self.chunks.push(chunk);
                     if self.source.has_ended() {
@@ -208,8 +212,8 @@ impl Capture<'_> {
     /// The body has ended cleanly: it is an entry, unless something was said against it meanwhile.
     fn complete(self) -> Landing {
         let lead = self.lead;
-        let bytes = self.held.bytes;
-        if lead.purpose.is_head() && bytes == 0 {
+        let bytes = self.bytes;
+        if lead.purpose.needs_body() && bytes == 0 {
             // An explicit `head` handler, which cannot be told apart from an empty page.
             return Landing::Pass { reason: Pass::Head, veto: false };
         }
@@ -231,8 +235,8 @@ impl Capture<'_> {
 
     fn seal(&self, notes: Notes) -> Option<Page> {
         let lead = self.lead;
-        let route = lead.recipe.route.settings();
-        let mut tags = lead.recipe.route.check().unwrap_or_default().to_vec();
+        let route = lead.recipe.site.route.settings();
+        let mut tags = lead.recipe.site.route.check().unwrap_or_default().to_vec();
         for tag in notes.tags {
             if !tags.contains(&tag) {
                 tags.push(tag);
@@ -254,7 +258,7 @@ impl Capture<'_> {
             tags,
         };
         let entry = draft.seal(route, &lead.shared.headers);
-        Some(Page::new(lead.context.key.clone(), entry, Arc::clone(&lead.recipe), lead.begun))
+        Some(Page::new(lead.context.key.clone(), entry, Arc::clone(&lead.maker), lead.begun))
     }
 
     /// The body is not kept: those who are here get it, in step with the slowest, and the flight is over for others.
@@ -307,7 +311,7 @@ async fn room(lead: &Lead) -> bool {
         }
         let readers = before.map_or(0, |stalled| lead.flight.cut(stalled));
         if readers > 0 {
-            let route = lead.recipe.pattern();
+            let route = lead.recipe.site.pattern();
             tracing::debug!(target: "axum_isr", %route, readers, "cut: others waited for a page that is not kept");
         }
     }

@@ -21,7 +21,7 @@ use crate::isr::Shared;
 use crate::key::CacheKey;
 use crate::memory::{Page, PassNote, Slot};
 use crate::policy::response::{self, Pass};
-use crate::render::{RENDER, Recipe, RenderContext, RenderReason, Rendered, render_request};
+use crate::render::{Maker, RENDER, Recipe, RenderContext, RenderReason, Rendered, render_request};
 use crate::telemetry;
 
 /// How long a page that is not shared is remembered as such.
@@ -37,8 +37,8 @@ const MAX_FAILURE_BYTES: usize = 1 << 20;
 pub(crate) enum Purpose {
     /// A visitor waits. `head`: the request was a HEAD.
     First { head: bool },
-    /// The page is stale.
-    Regenerate { old: Arc<Page> },
+    /// The page is stale. `head`: the service is that of a HEAD.
+    Regenerate { old: Arc<Page>, head: bool },
     /// The page was not shareable; is it now?
     LookAgain { was: Pass },
     /// Development mode: a visitor waits, nothing is kept.
@@ -46,8 +46,16 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    pub(super) fn is_head(&self) -> bool {
-        matches!(self, Self::First { head: true })
+    fn is_head(&self) -> bool {
+        matches!(self, Self::First { head: true } | Self::Regenerate { head: true, .. })
+    }
+
+    /// Whether a page without a body is none: it may come from a `head` handler of its own.
+    pub(super) fn needs_body(&self) -> bool {
+        match self {
+            Self::Regenerate { old, head } => *head && old.entry.has_body(),
+            purpose => purpose.is_head(),
+        }
     }
 
     fn as_str(&self) -> &'static str {
@@ -86,11 +94,52 @@ pub(super) enum Landing {
     Abandoned,
 }
 
+/// A flight that has no leader yet. Dropped like this (what an application wrote has panicked), it is abandoned.
+pub(crate) struct Start {
+    shared: Arc<Shared>,
+    flight: Arc<Flight>,
+    led: bool,
+}
+
+impl Start {
+    pub(crate) fn new(shared: Arc<Shared>, flight: Arc<Flight>) -> Self {
+        Self { shared, flight, led: false }
+    }
+
+    /// For its leader.
+    fn take(mut self) -> (Arc<Shared>, Arc<Flight>) {
+        self.led = true;
+        (Arc::clone(&self.shared), Arc::clone(&self.flight))
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        if !self.led {
+            abandon(&self.shared, &self.flight);
+        }
+    }
+}
+
+/// Nobody will land this flight.
+fn abandon(shared: &Shared, flight: &Arc<Flight>) {
+    shared.flights.leave(flight);
+    flight.end(Outcome::Abandoned);
+    give_up_body(flight);
+}
+
+/// A body that has not ended by now never will: whoever reads along must not take what there is for all of it.
+fn give_up_body(flight: &Flight) {
+    flight.end_body(End::Broken("the render was given up".into()));
+}
+
 /// A leader. Dropped before it has landed (its runtime is gone, or a bug of ours), it abandons the flight.
 pub(crate) struct Lead {
     pub(super) shared: Arc<Shared>,
     pub(super) flight: Arc<Flight>,
-    pub(super) recipe: Arc<Recipe>,
+    pub(super) recipe: Recipe,
+    /// What the pages of this route have in common.
+    pub(super) maker: Arc<Maker>,
     pub(super) purpose: Purpose,
     pub(super) context: Arc<RenderContext>,
     inner_path: Box<str>,
@@ -100,18 +149,13 @@ pub(crate) struct Lead {
 
 impl Lead {
     /// Made where the request is: the render context learns what render the request belongs to.
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        flight: Arc<Flight>,
-        key: CacheKey,
-        recipe: Arc<Recipe>,
-        purpose: Purpose,
-    ) -> Self {
+    pub(crate) fn new(start: Start, key: CacheKey, recipe: Recipe, maker: Arc<Maker>, purpose: Purpose) -> Self {
         let inner_path = key.parts().inner.into();
-        let mode = recipe.route.settings().mode;
-        let context = Arc::new(RenderContext::new(key, recipe.pattern(), purpose.reason(), mode));
+        let mode = recipe.site.route.settings().mode;
+        let context = Arc::new(RenderContext::new(key, recipe.site.pattern(), purpose.reason(), mode));
+        let (shared, flight) = start.take();
         let begun = shared.next_render();
-        Self { shared, flight, recipe, purpose, context, inner_path, begun }
+        Self { shared, flight, recipe, maker, purpose, context, inner_path, begun }
     }
 
     /// Spawns the task. `permit`: what background work holds while it runs.
@@ -173,8 +217,8 @@ impl Lead {
         if self.context.is_forbidden() {
             return self.forbidden(response).await;
         }
-        let route = self.recipe.route.settings();
-        let matched = self.recipe.matched.is_some();
+        let route = self.recipe.site.route.settings();
+        let matched = self.recipe.site.matched.is_some();
         let verdict = response::judge(response.status(), response.headers(), route, matched);
         if let Some(reason) = self.context.refusal() {
             // What a handler says in the course of failing does not take the old page with it.
@@ -204,14 +248,14 @@ impl Lead {
         };
         let render = contained(async {
             let renderer = Arc::clone(&self.recipe.renderer);
-            renderer.render(request, &self.inner_path, &self.recipe, &self.context).await
+            renderer.render(request, &self.inner_path, &self.recipe.site, &self.context).await
         });
         match tokio::time::timeout(self.shared.render_timeout, render).await {
             Err(_) => Err(Landing::TimedOut),
             Ok(Err(message)) => Err(Landing::Panicked(message)),
             Ok(Ok(Rendered::Response(response))) => Ok(response),
             Ok(Ok(Rendered::Rewritten)) => {
-                let pattern = self.recipe.pattern();
+                let pattern = self.recipe.site.pattern();
                 if self.shared.beliefs.first_warning(pattern, "rewritten") {
                     tracing::warn!(
                         target: "axum_isr",
@@ -273,8 +317,8 @@ impl Lead {
             Landing::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
             _ => return landing,
         };
-        let pattern = self.recipe.pattern();
-        if self.shared.beliefs.believes(pattern) || !self.flight.is_watched() {
+        let pattern = self.recipe.site.pattern();
+        if self.shared.beliefs.believes(&self.recipe.site) || !self.flight.is_watched() {
             return landing;
         }
         self.flight.doubt();
@@ -297,7 +341,7 @@ impl Lead {
     }
 
     pub(super) fn max_body_bytes(&self) -> usize {
-        self.recipe.route.settings().max_body_bytes.min(self.shared.memory.largest_body())
+        self.recipe.site.route.settings().max_body_bytes.min(self.shared.memory.largest_body())
     }
 
     fn keeps(&self) -> bool {
@@ -319,7 +363,7 @@ impl Lead {
         if !self.keeps() {
             return;
         }
-        if let Purpose::Regenerate { old } = &self.purpose
+        if let Purpose::Regenerate { old, .. } = &self.purpose
             && !veto
         {
             return self.regeneration_failed(old, reason.as_str());
@@ -341,17 +385,17 @@ impl Lead {
     /// The old page stays, and is not tried again before its back-off is over.
     fn regeneration_failed(&self, old: &Page, what: &'static str) {
         let failures = old.failed(self.shared.time.monotonic(), self.shared.noise());
-        telemetry::regeneration_failed(&self.shared, &self.recipe, &self.context.key, what, failures);
+        telemetry::regeneration_failed(&self.shared, &self.recipe.site, &self.context.key, what, failures);
     }
 
     /// A page that could not be made says nothing about whether it is shareable.
     fn failed(&self, what: &'static str) {
         match &self.purpose {
-            Purpose::Regenerate { old } => return self.regeneration_failed(old, what),
+            Purpose::Regenerate { old, .. } => return self.regeneration_failed(old, what),
             Purpose::LookAgain { was } => self.remember(*was),
             Purpose::First { .. } | Purpose::Show => {}
         }
-        telemetry::failed(&self.shared, &self.recipe, &self.context.key, what);
+        telemetry::failed(&self.shared, &self.recipe.site, &self.context.key, what);
     }
 
     /// Memory tier first, then the table, then the waiters.
@@ -385,19 +429,14 @@ impl Lead {
             Landing::PassedOn(reason) => Outcome::Pass(reason),
             Landing::Abandoned => Outcome::Abandoned,
         };
-        telemetry::landed(&self.shared, &self.recipe, &self.context.key, &outcome, self.purpose.as_str());
+        telemetry::landed(&self.shared, &self.recipe.site, &self.context.key, &outcome, self.purpose.as_str());
         self.shared.flights.leave(&self.flight);
         self.flight.end(outcome);
-        self.end_body();
-    }
-
-    /// A body that has not ended by now never will: whoever reads along must not take what there is for all of it.
-    fn end_body(&self) {
-        self.flight.end_body(End::Broken("the render was given up".into()));
+        give_up_body(&self.flight);
     }
 
     fn keep(&self, page: Arc<Page>, head: Arc<Head>) -> Outcome {
-        self.shared.beliefs.rendered_well(self.recipe.pattern());
+        self.shared.beliefs.rendered_well(&self.recipe.site);
         if self.keeps() {
             if !self.shared.memory.admits(&page.key, &page) {
                 self.not_kept(Pass::TooLarge, false);
@@ -406,7 +445,8 @@ impl Lead {
             // Not always the newest: a page may be rendered for a GET and for a HEAD at the same time.
             let put = || self.shared.memory.put(page.key.clone(), Slot::Page(Arc::clone(&page)));
             if !self.shared.is_closing() && self.shared.flights.hold(&page.key, put) {
-                telemetry::stored(&self.shared, &page);
+                self.maker.renew(&self.recipe, self.purpose.is_head());
+                telemetry::stored(&self.shared, &self.recipe.site, &page);
             }
         }
         Outcome::Page(page, head)
@@ -420,9 +460,7 @@ impl Drop for Lead {
                 // Outside of what is contained: the drop of a body, for example.
                 self.failed("panicked");
             }
-            self.shared.flights.leave(&self.flight);
-            self.flight.end(Outcome::Abandoned);
-            self.end_body();
+            abandon(&self.shared, &self.flight);
         }
     }
 }

@@ -37,7 +37,7 @@ mod sync {
 
 pub(crate) use beliefs::Beliefs;
 pub(crate) use capture::CaptureBudget;
-pub(crate) use lead::{Lead, Purpose};
+pub(crate) use lead::{Lead, Purpose, Start};
 pub(crate) use outcome::{Failure, Head, Outcome};
 pub(crate) use running::Verdict;
 pub(crate) use table::{Entered, Table};

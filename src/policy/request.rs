@@ -21,6 +21,8 @@ pub(crate) enum Bypass {
     HeaderValue,
     HostValue,
     Path,
+    /// Path parameters without a pattern.
+    NestParameters,
     NoRuntime,
     Shutdown,
     /// An outer layer, or the render this request belongs to, has already decided.
@@ -44,6 +46,7 @@ impl Bypass {
             Self::HeaderValue => "header-value",
             Self::HostValue => "host-value",
             Self::Path => "path",
+            Self::NestParameters => "nest-parameters",
             Self::NoRuntime => "no-runtime",
             Self::Shutdown => "shutdown",
             Self::Inner => "inner",

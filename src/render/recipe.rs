@@ -21,29 +21,35 @@ pub(crate) enum Rendered {
 
 /// An inner service, without its type.
 pub(crate) trait Renderer: Send + Sync {
-    /// Sends the render request through the recipe's pattern into the inner service.
+    /// Sends the render request through the site's pattern into the inner service.
     fn render(
         self: Arc<Self>,
         request: Request,
         inner_path: &str,
-        recipe: &Arc<Recipe>,
+        site: &Arc<Site>,
         context: &Arc<RenderContext>,
     ) -> Pin<Box<dyn Future<Output = Rendered> + Send>>;
 }
 
-/// The inner service, where axum's routing stood, the route's configuration, and the application-wide extensions.
+/// An inner service, and the place where it stands.
+#[derive(Clone)]
+pub(crate) struct Recipe {
+    pub(crate) renderer: Arc<dyn Renderer>,
+    pub(crate) site: Arc<Site>,
+}
+
+/// Where axum's routing stood, the route's configuration, and the application-wide extensions.
 ///
 /// Holds nothing of the visitor's request but routing data, which belongs to the router, and the types that the
 /// application declared as shared.
-pub(crate) struct Recipe {
-    pub(crate) renderer: Arc<dyn Renderer>,
+pub(crate) struct Site {
     pub(crate) route: RouteConfig,
     pub(crate) matched: Option<MatchedPath>,
     pub(crate) nested: Option<NestedPath>,
     pub(crate) shared: Extensions,
 }
 
-impl Recipe {
+impl Site {
     /// Whether axum's routing stood at the same place.
     pub(crate) fn is_routed(&self, matched: Option<&MatchedPath>, nested: Option<&NestedPath>) -> bool {
         self.matched.as_ref().map(MatchedPath::as_str) == matched.map(MatchedPath::as_str)
@@ -57,5 +63,11 @@ impl Recipe {
             (None, Some(nested)) => nested.as_str(),
             (None, None) => "",
         }
+    }
+
+    /// The pattern of one handler. A wildcard or a nest may have a whole router behind it, of which one page says
+    /// nothing about another.
+    pub(crate) fn handler_pattern(&self) -> Option<&str> {
+        self.matched.as_ref().map(MatchedPath::as_str).filter(|pattern| !pattern.contains("{*"))
     }
 }

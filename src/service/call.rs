@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
@@ -10,15 +10,15 @@ use axum::response::IntoResponse;
 use tower_service::Service;
 
 use super::lookup::Found;
-use super::renderer::Rerouted;
+use super::renderer::Inner;
 use super::visit::Visit;
 use crate::future::ResponseFuture;
 use crate::isr::Shared;
 use crate::key::{self, KeyBuffer};
 use crate::layer::State;
 use crate::policy::request::{Bypass, examine};
-use crate::policy::route::RouteConfig;
-use crate::render::{Marker, Recipe};
+use crate::policy::route::{Dynamic, RouteConfig};
+use crate::render::Marker;
 use crate::telemetry;
 
 /// The service that [`IsrLayer`](crate::IsrLayer) makes. Clone is cheap, whatever the inner service is.
@@ -30,10 +30,8 @@ pub struct IsrService<S> {
 /// and a HIT never clones the inner service.
 pub(super) struct Core<S> {
     pub(super) layer: Arc<State>,
-    pub(super) service: S,
-    /// The recipe of the last render. Weak: a recipe holds this core.
-    pub(super) recipe: Mutex<Weak<Recipe>>,
-    pub(super) rerouted: Mutex<Option<Rerouted>>,
+    /// Apart: pages hold it, and must not hold the layer, whose handle holds the pages.
+    pub(super) inner: Arc<Inner<S>>,
 }
 
 /// What an inner service has to be.
@@ -57,7 +55,7 @@ impl<S> Bounds for S where
 
 impl<S> IsrService<S> {
     pub(crate) fn new(layer: Arc<State>, service: S) -> Self {
-        Self { core: Arc::new(Core { layer, service, recipe: Mutex::default(), rerouted: Mutex::default() }) }
+        Self { core: Arc::new(Core { layer, inner: Arc::new(Inner::new(service)) }) }
     }
 }
 
@@ -104,14 +102,15 @@ impl<S: Bounds> Core<S> {
     fn call(self: &Arc<Self>, request: Request) -> ResponseFuture<S> {
         let given = request.extensions().get::<RouteConfig>();
         let Some(route) = given.or(self.layer.route()) else {
-            return ResponseFuture::own(self.service.clone(), request, None);
+            return ResponseFuture::own(self.inner.service.clone(), request, None);
         };
         match self.decide(&request, route, given.is_some() || self.layer.refused) {
             Found::Answer(response) => ResponseFuture::ready(response),
             Found::Own(reason) => {
                 telemetry::passed(self.shared(), &request, reason);
                 let route = route.clone();
-                self.own(request, route, reason.as_str())
+                let mode = route.settings().mode;
+                self.own(request, route, mode, reason.as_str())
             }
             Found::Wait(waiter, admitted) => {
                 let route = route.clone();
@@ -119,11 +118,13 @@ impl<S: Bounds> Core<S> {
                 ResponseFuture::flow(Box::pin(visit.run()))
             }
             // The layer that decided has marked it, and noted it.
-            Found::Bypass(Bypass::Inner) => ResponseFuture::own(self.service.clone(), request, None),
+            Found::Bypass(Bypass::Inner) => ResponseFuture::own(self.inner.service.clone(), request, None),
             Found::Bypass(reason) => {
                 telemetry::bypassed(self.shared(), &request, reason);
                 let route = route.clone();
-                self.own(request, route, reason.as_str())
+                // What a page may ask for says nothing about other methods.
+                let mode = if reason == Bypass::Method { Dynamic::Auto } else { route.settings().mode };
+                self.own(request, route, mode, reason.as_str())
             }
         }
     }
@@ -167,9 +168,9 @@ impl<S: Bounds> Core<S> {
     }
 
     /// The visitor's own request.
-    fn own(&self, mut request: Request, route: RouteConfig, reason: &'static str) -> ResponseFuture<S> {
-        Marker::Visitor(route.settings().mode).put(request.extensions_mut(), route);
-        ResponseFuture::own(self.service.clone(), request, self.note(reason))
+    fn own(&self, mut request: Request, route: RouteConfig, mode: Dynamic, reason: &'static str) -> ResponseFuture<S> {
+        Marker::Visitor(mode).put(request.extensions_mut(), route);
+        ResponseFuture::own(self.inner.service.clone(), request, self.note(reason))
     }
 
     /// What `Cache-Status` says of a request that went on, in debug mode.

@@ -1,8 +1,12 @@
 //! What the memory tier says, and the background work that follows from it.
 
-use std::sync::{Arc, PoisonError};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-use axum::extract::{MatchedPath, NestedPath, OriginalUri, Request};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{FromRequestParts, MatchedPath, NestedPath, OriginalUri, RawPathParams, Request};
 use axum::response::Response;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
@@ -10,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::call::{Bounds, Core};
 use crate::clock::WallTime;
 use crate::entry::{Served, Wanted, answer};
-use crate::flight::{Entered, Lead, Purpose, Waiter, lone_flight};
+use crate::flight::{Entered, Lead, Purpose, Start, Waiter, lone_flight};
 use crate::isr::Mode;
 use crate::key::CacheKey;
 use crate::memory::{Page, Slot};
@@ -18,7 +22,7 @@ use crate::policy::freshness::Freshness;
 use crate::policy::request::{Admitted, Bypass};
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
-use crate::render::{Recipe, RenderContext};
+use crate::render::{Recipe, RenderContext, Site};
 use crate::telemetry;
 
 /// What a request finds.
@@ -121,9 +125,10 @@ impl<S: Bounds> Core<S> {
             Entered::Follow(waiter) => Found::Wait(waiter, admitted),
             Entered::Full => Found::Own(Pass::Waiters),
             Entered::Lead(waiter, flight) => {
+                let start = Start::new(Arc::clone(shared), flight);
                 let purpose = Purpose::First { head: admitted.head };
-                let recipe = self.recipe(request, route);
-                Lead::new(Arc::clone(shared), flight, CacheKey::new(key), recipe, purpose).spawn(&runtime, None);
+                let recipe = self.recipe(request, route)?;
+                self.lead(start, CacheKey::new(key), recipe, purpose).spawn(&runtime, None);
                 Found::Wait(waiter, admitted)
             }
         })
@@ -141,8 +146,9 @@ impl<S: Bounds> Core<S> {
         let runtime = may_render(key)?;
         let key = CacheKey::new(key);
         let (flight, waiter) = lone_flight(key.clone()).ok_or(Bypass::NoRuntime)?;
-        let recipe = self.recipe(request, route);
-        Lead::new(Arc::clone(self.shared()), flight, key, recipe, Purpose::Show).spawn(&runtime, None);
+        let start = Start::new(Arc::clone(self.shared()), flight);
+        let recipe = self.recipe(request, route)?;
+        self.lead(start, key, recipe, Purpose::Show).spawn(&runtime, None);
         Ok(Found::Wait(waiter, admitted))
     }
 
@@ -154,16 +160,19 @@ impl<S: Bounds> Core<S> {
         if !page.may_retry(shared.time.monotonic()) || shared.flights.has(page.key.as_bytes()) {
             return;
         }
-        let Some((runtime, permit)) = self.background() else {
+        // A HEAD may have come through a `head` handler of its own: the page knows who makes it.
+        let maker = if admitted.head { page.maker.recipe() } else { None };
+        let head = admitted.head && maker.is_none();
+        let recipe = maker.or_else(|| self.recipe(request, route).ok());
+        let (Some(recipe), Some((runtime, permit))) = (recipe, self.background()) else {
             return;
         };
         // Under the table's lock: a flight that has landed meanwhile has put another page here.
         let due = || shared.memory.page(page.key.as_bytes()).is_some_and(|now| Arc::ptr_eq(&now, page));
         if let Some(flight) = shared.flights.start(&page.key, due) {
-            // A HEAD may have come through a `head` handler of its own: the page knows who made it.
-            let recipe = if admitted.head { Arc::clone(&page.recipe) } else { self.recipe(request, route) };
-            let purpose = Purpose::Regenerate { old: Arc::clone(page) };
-            Lead::new(Arc::clone(shared), flight, page.key.clone(), recipe, purpose).spawn(&runtime, Some(permit));
+            let start = Start::new(Arc::clone(shared), flight);
+            let purpose = Purpose::Regenerate { old: Arc::clone(page), head };
+            self.lead(start, page.key.clone(), recipe, purpose).spawn(&runtime, Some(permit));
         }
     }
 
@@ -174,7 +183,7 @@ impl<S: Bounds> Core<S> {
         if shared.flights.has(key) {
             return;
         }
-        let Some((runtime, permit)) = self.background() else {
+        let (Ok(recipe), Some((runtime, permit))) = (self.recipe(request, route), self.background()) else {
             return;
         };
         let key = CacheKey::new(key);
@@ -183,9 +192,8 @@ impl<S: Bounds> Core<S> {
             matches!(slot, Some(Slot::Pass(note)) if shared.time.monotonic() >= note.until)
         };
         if let Some(flight) = shared.flights.start(&key, due) {
-            let recipe = self.recipe(request, route);
-            Lead::new(Arc::clone(shared), flight, key, recipe, Purpose::LookAgain { was })
-                .spawn(&runtime, Some(permit));
+            let start = Start::new(Arc::clone(shared), flight);
+            self.lead(start, key, recipe, Purpose::LookAgain { was }).spawn(&runtime, Some(permit));
         }
     }
 
@@ -195,31 +203,55 @@ impl<S: Bounds> Core<S> {
         Some((runtime, permit))
     }
 
-    /// How to render the page without this visitor. Pages of one route share it: it is a fifth of what a page costs
-    /// beyond its bytes.
-    fn recipe(self: &Arc<Self>, request: &Request, route: &RouteConfig) -> Arc<Recipe> {
+    fn lead(&self, start: Start, key: CacheKey, recipe: Recipe, purpose: Purpose) -> Lead {
+        let makers = if recipe.site.matched.is_some() { &self.layer.makers } else { &self.inner.makers };
+        let maker = makers.of(&recipe.site);
+        Lead::new(start, key, recipe, maker, purpose)
+    }
+
+    /// How to render the page without this visitor.
+    fn recipe(&self, request: &Request, route: &RouteConfig) -> Result<Recipe, Bypass> {
         let extensions = request.extensions();
-        let matched = extensions.get::<MatchedPath>();
+        let matched = extensions.get::<MatchedPath>().cloned();
         // As in the key: a nest has taken its prefix off the path, or there is none.
         let stripped = extensions.get::<OriginalUri>().is_some_and(|uri| uri.0.path() != request.uri().path());
-        let nested = extensions.get::<NestedPath>().filter(|_| stripped);
-        let mut last = self.recipe.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.layer.shares()
-            && let Some(recipe) = last.upgrade()
-            && recipe.route.is(route)
-            && recipe.is_routed(matched, nested)
-        {
-            return recipe;
+        let nested = extensions.get::<NestedPath>().filter(|_| stripped).cloned();
+        if matched.is_none() && has_parameters_beyond(nested.as_ref().map_or("", NestedPath::as_str), request) {
+            self.warn_of_nest();
+            return Err(Bypass::NestParameters);
         }
-        let recipe = Arc::new(Recipe {
-            renderer: Arc::clone(self) as _,
-            route: route.clone(),
-            matched: matched.cloned(),
-            nested: nested.cloned(),
-            shared: self.layer.shared_extensions(request),
-        });
-        *last = Arc::downgrade(&recipe);
-        recipe
+        let shared = self.layer.shared_extensions(request);
+        let site = Arc::new(Site { route: route.clone(), matched, nested, shared });
+        Ok(Recipe { renderer: Arc::clone(&self.inner) as _, site })
+    }
+
+    fn warn_of_nest(&self) {
+        if self.shared().beliefs.first_warning("", Bypass::NestParameters.as_str()) {
+            tracing::warn!(
+                target: "axum_isr",
+                "not cached: the layer stands outside of a nested service, or of a nested router's fallback, whose \
+                 prefix has path parameters; add it to what is nested"
+            );
+        }
+    }
+}
+
+/// Whether axum's routing has left path parameters that are not those of the nest. Where it has left no pattern with
+/// them, they could not be made again, and the handler behind would not miss them aloud: `Option<Path<…>>`,
+/// `Path<HashMap<…>>`.
+fn has_parameters_beyond(nest: &str, request: &Request) -> bool {
+    // axum tells them in no other way.
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.extensions = request.extensions().clone();
+    let parameters = pin!(RawPathParams::from_request_parts(&mut parts, &()));
+    match parameters.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(parameters)) => {
+            let named = |name: &str| nest.contains(&format!("{{{name}}}")) || nest.contains(&format!("{{*{name}}}"));
+            !parameters.iter().all(|(name, _)| named(name))
+        }
+        Poll::Ready(Err(RawPathParamsRejection::MissingPathParams(_))) => false,
+        // Parameters of bytes that are no text, or an axum that we do not know.
+        Poll::Ready(Err(_)) | Poll::Pending => true,
     }
 }
 

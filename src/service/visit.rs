@@ -5,6 +5,7 @@ use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -36,7 +37,8 @@ pub(super) struct Visit<S> {
 
 impl<S: Bounds> Visit<S> {
     pub(super) async fn run(self) -> Response {
-        match self.waiter.step(self.admitted.head).await {
+        let patience = self.core.shared().render_timeout;
+        match step(&self.waiter, self.admitted.head.then_some(patience)).await {
             Step::Stream(head) | Step::Ended(Outcome::Broken(head)) => self.read_along(&head),
             Step::Ended(Outcome::Page(page, head)) => self.answer(&page, &head),
             Step::Ended(Outcome::Failure(failure)) => self.fail(&failure),
@@ -134,6 +136,17 @@ impl<S: Bounds> Visit<S> {
     }
 }
 
+/// A HEAD waits for the whole page, whose length it wants, but only for so long: a page may drip while somebody reads
+/// it.
+async fn step(waiter: &Waiter, for_length: Option<Duration>) -> Step {
+    if let Some(patience) = for_length
+        && let Ok(step) = tokio::time::timeout(patience, waiter.step(true)).await
+    {
+        return step;
+    }
+    waiter.step(false).await
+}
+
 /// No body, of a length that nobody knows: the answer to a HEAD whose GET is still being made.
 struct NoBody;
 
@@ -148,6 +161,6 @@ impl http_body::Body for NoBody {
 
 async fn send<S: Bounds>(core: &Core<S>, mut request: Request, route: RouteConfig) -> Response {
     Marker::Visitor(route.settings().mode).put(request.extensions_mut(), route);
-    let Ok(response) = core.service.clone().oneshot(request).await.map_err(Into::<Infallible>::into);
+    let Ok(response) = core.inner.service.clone().oneshot(request).await.map_err(Into::<Infallible>::into);
     response.into_response()
 }

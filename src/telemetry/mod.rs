@@ -28,7 +28,7 @@ use crate::key::CacheKey;
 use crate::memory::Page;
 use crate::policy::request::Bypass;
 use crate::policy::response::Pass;
-use crate::render::Recipe;
+use crate::render::Site;
 
 pub(crate) use stats::Counters;
 pub use stats::Stats;
@@ -94,11 +94,11 @@ pub(crate) fn passed(shared: &Shared, request: &Request, reason: Pass) {
     );
 }
 
-pub(crate) fn stored(shared: &Shared, page: &Page) {
+pub(crate) fn stored(shared: &Shared, site: &Site, page: &Page) {
     shared.counters.stored.add();
     debug!(
         target: "axum_isr",
-        route = %page.recipe.pattern(),
+        route = %site.pattern(),
         path = ?Shown(page.key.parts().path),
         key = %page.key.storage_key(&shared.scope),
         bytes = page.entry.weight(),
@@ -106,11 +106,11 @@ pub(crate) fn stored(shared: &Shared, page: &Page) {
     );
 }
 
-pub(crate) fn landed(shared: &Shared, recipe: &Recipe, key: &CacheKey, outcome: &Outcome, purpose: &'static str) {
+pub(crate) fn landed(shared: &Shared, site: &Site, key: &CacheKey, outcome: &Outcome, purpose: &'static str) {
     shared.counters.renders.add();
     debug!(
         target: "axum_isr",
-        route = %recipe.pattern(),
+        route = %site.pattern(),
         path = ?Shown(key.parts().path),
         outcome = outcome.as_str(),
         purpose,
@@ -118,16 +118,16 @@ pub(crate) fn landed(shared: &Shared, recipe: &Recipe, key: &CacheKey, outcome: 
     );
 }
 
-pub(crate) fn failed(shared: &Shared, recipe: &Recipe, key: &CacheKey, what: &'static str) {
+pub(crate) fn failed(shared: &Shared, site: &Site, key: &CacheKey, what: &'static str) {
     shared.counters.failures.add();
-    debug!(target: "axum_isr", route = %recipe.pattern(), path = ?Shown(key.parts().path), what, "failed");
+    debug!(target: "axum_isr", route = %site.pattern(), path = ?Shown(key.parts().path), what, "failed");
 }
 
-pub(crate) fn regeneration_failed(shared: &Shared, recipe: &Recipe, key: &CacheKey, what: &'static str, failures: u32) {
+pub(crate) fn regeneration_failed(shared: &Shared, site: &Site, key: &CacheKey, what: &'static str, failures: u32) {
     shared.counters.failures.add();
     warn!(
         target: "axum_isr",
-        route = %recipe.pattern(),
+        route = %site.pattern(),
         path = ?Shown(key.parts().path),
         what,
         failures,
