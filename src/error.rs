@@ -19,6 +19,11 @@ impl ConfigError {
         Self { setting, expected: expected.into(), got: got.to_string() }
     }
 
+    /// The same problem in the words of another setter.
+    pub(crate) fn of(self, setting: &'static str) -> Self {
+        Self { setting, ..self }
+    }
+
     /// The setter that took the value, for example `memory_bytes` or `query`.
     #[must_use]
     pub fn setting(&self) -> &'static str {

@@ -1,6 +1,7 @@
 //! The layer.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -8,8 +9,8 @@ use http::Extensions;
 use tower_layer::Layer;
 
 use crate::isr::Isr;
+use crate::policy::request::Bypass;
 use crate::policy::route::RouteConfig;
-use crate::render::Makers;
 use crate::service::IsrService;
 
 /// Caches the pages of the routes it is added to.
@@ -31,7 +32,8 @@ pub(crate) struct State {
     /// The layer's own configuration cannot work.
     pub(crate) refused: bool,
     shares: Vec<Share>,
-    pub(crate) makers: Makers,
+    /// Tells this layer from others of its handle.
+    pub(crate) id: u64,
 }
 
 impl IsrLayer {
@@ -69,7 +71,8 @@ impl IsrLayer {
 
 impl State {
     fn new(isr: Isr, route: Option<RouteConfig>, refused: bool) -> Self {
-        Self { isr, route, refused, shares: Vec::new(), makers: Makers::default() }
+        let id = isr.shared.next_layer();
+        Self { isr, route, refused, shares: Vec::new(), id }
     }
 
     /// The layer's own configuration, which was checked when the layer was made.
@@ -83,12 +86,16 @@ impl State {
     }
 
     /// The application-wide extensions of a request.
-    pub(crate) fn shared_extensions(&self, request: &Request) -> Extensions {
+    ///
+    /// To clone them is the application's code: if it panics, the visitor's own request is none the worse.
+    pub(crate) fn shared_extensions(&self, request: &Request) -> Result<Extensions, Bypass> {
         let mut shared = Extensions::new();
-        for share in &self.shares {
-            share(request.extensions(), &mut shared);
+        if self.shares.is_empty() {
+            return Ok(shared);
         }
-        shared
+        let copy = || self.shares.iter().for_each(|share| share(request.extensions(), &mut shared));
+        catch_unwind(AssertUnwindSafe(copy)).map_err(|_| Bypass::Share)?;
+        Ok(shared)
     }
 }
 

@@ -23,7 +23,8 @@
 //!         .route("/account", get(|| async { "never cached" }));      // not this one
 //!
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-//!     axum::serve(listener, app).await?;
+//!     let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or(()) };
+//!     axum::serve(listener, app).with_graceful_shutdown(ctrl_c).await?;
 //!     isr.shutdown(Duration::from_secs(10)).await;
 //!     Ok(())
 //! }
@@ -59,12 +60,13 @@
 //!
 //! - One running render per page in a process, however many ask; no visitor's disconnect cancels it for others. (A
 //!   `HEAD` does not share the first render of a `GET` that comes later: it may have a handler of its own. Such a
-//!   handler answers without a body; what has one is taken for the page.)
+//!   handler answers without a body; what has one is taken for the page. And a `HEAD` leaves a stale page that a `GET`
+//!   has made to the next `GET`.)
 //! - Only a body that ended cleanly, within its limit and as long as it said, is kept. A failed regeneration keeps the
 //!   old page and is tried again after 1 s, 2 s, … 60 s.
 //! - Everything is bounded: bytes in memory (128 MiB), body (2 MiB), bytes being captured (a quarter of the memory),
-//!   background renders (2 × cores), waiters for a page (10,000), time of a render (30 s to its head, 30 s between two
-//!   frames, 2 min in all when nobody waits), key (1,024 bytes).
+//!   regenerations (2 × cores) and renders whose visitors have left (half as many), waiters for a page (10,000), time of
+//!   a render (30 s to its head, 30 s between two frames, 2 min in all when nobody waits), key (1,024 bytes).
 //! - Until a pattern has rendered well once, a first render that fails is tried again with the visitor's own request,
 //!   which may have what the render lacked. Around a whole router, and behind a wildcard, one page says nothing about
 //!   another: there every first render that fails runs the handler twice.

@@ -18,7 +18,6 @@ use crate::key::CacheKey;
 use crate::policy::freshness::back_off;
 use crate::policy::response::Pass;
 use crate::policy::route::DEFAULT_MAX_BODY_BYTES;
-use crate::render::Maker;
 
 /// Default of `IsrBuilder::memory_bytes`: 128 MiB.
 pub(crate) const DEFAULT_MEMORY_BYTES: usize = 128 << 20;
@@ -34,9 +33,9 @@ const ITEM_BYTES: usize = size_of::<Page>() - size_of::<Entry>() + 176;
 pub(crate) struct Page {
     pub(crate) key: CacheKey,
     pub(crate) entry: Entry,
-    /// How to render it again without a visitor.
-    pub(crate) maker: Arc<Maker>,
     begun: u64,
+    /// For a HEAD, which may have a handler of its own: whoever makes pages for GETs does not leave them to it.
+    pub(crate) by_head: bool,
     failures: AtomicU32,
     /// `MonoTime`; no regeneration before it.
     retry_at: AtomicU64,
@@ -44,8 +43,8 @@ pub(crate) struct Page {
 
 impl Page {
     /// `begun`: the place of its render among those of this process.
-    pub(crate) fn new(key: CacheKey, entry: Entry, maker: Arc<Maker>, begun: u64) -> Self {
-        Self { key, entry, maker, begun, failures: AtomicU32::new(0), retry_at: AtomicU64::new(0) }
+    pub(crate) fn new(key: CacheKey, entry: Entry, begun: u64, by_head: bool) -> Self {
+        Self { key, entry, begun, by_head, failures: AtomicU32::new(0), retry_at: AtomicU64::new(0) }
     }
 
     /// Whether the back-off after a failure is over. Relaxed: a regeneration more or less is decided by the flights.

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
+use axum::extract::{Path, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -22,6 +22,7 @@ use common::{
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 use http::StatusCode;
+use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_layer::Layer as _;
 
@@ -390,6 +391,74 @@ async fn a_page_says_nothing_about_others_behind_a_wildcard() {
             assert_eq!(body(response).await, "bob", "{name}");
         }
     }
+}
+
+/// DESIGN 2.2: nor where the host, or a declared header, says which handler it is.
+#[tokio::test]
+async fn a_page_says_nothing_about_another_host_or_variant() {
+    let x_kind = http::HeaderName::from_static("x-kind");
+    for (name, config) in [("host", plain().host()), ("x-kind", plain().header(x_kind.clone(), ["admin", "public"]))] {
+        let isr = Isr::builder().build().unwrap();
+        let layer = isr.layer(config);
+        let public = Router::new().route("/", get(|| async { "public" })).route_layer(layer.clone());
+        let admin = Router::new()
+            .route("/", get(|Extension(user): Extension<User>| async move { user.0 }))
+            .route_layer(layer)
+            .layer(Extension(User("bob")));
+        let app = Router::new().fallback(move |request: Request| {
+            let asked = if request.headers()[name] == "admin" { admin.clone() } else { public.clone() };
+            asked.oneshot(request)
+        });
+        let ask = |value| send(&app, request_with("/", &[(name, value)]));
+        assert_eq!(state(&ask("public").await), "MISS", "{name}");
+        let response = ask("admin").await;
+        assert_eq!((response.status(), body(response).await.as_str()), (StatusCode::OK, "bob"), "{name}");
+    }
+}
+
+/// I6: the page of another cache may have the same key: to ask for it is no recursion.
+#[tokio::test]
+async fn the_same_page_of_another_cache_is_another_page() {
+    let clock = ManualClock::new();
+    let [outer, inner] = [0; 2].map(|_| Isr::builder().clock(clock.clone()).build().unwrap());
+    let handler = Handler::counting();
+    let hour = RouteConfig::revalidate(Duration::from_secs(3_600));
+    let asked = Router::new().route("/", get(handler.clone())).route_layer(inner.layer(hour));
+    let page = move || {
+        let asked = asked.clone();
+        async move { body(fetch(&asked, "/").await).await }
+    };
+    let app = Router::new().route("/", get(page)).route_layer(outer.layer(plain()));
+    for _ in 0..3 {
+        assert_eq!(body(fetch(&app, "/").await).await, "render 1");
+        settled(&outer).await;
+        clock.advance(Duration::from_secs(60));
+    }
+    assert_eq!((handler.calls(), inner.stats().bypasses), (1, 0));
+}
+
+/// CASES 94: the visitor who started the render gets the panic itself, for a layer outside that knows its type.
+#[tokio::test]
+async fn a_panic_keeps_its_payload() {
+    #[derive(Clone, Copy)]
+    struct Teapot(u16);
+    let isr = Isr::builder().build().unwrap();
+    let handler = |Path(slug): Path<String>| async move {
+        if slug == "bad" {
+            std::panic::panic_any(Teapot(418));
+        }
+        slug
+    };
+    let answer = |payload: Box<dyn std::any::Any + Send>| {
+        let code = payload.downcast_ref::<Teapot>().map_or(500, |teapot| teapot.0);
+        http::Response::builder().status(code).body(Body::empty()).unwrap()
+    };
+    let app = Router::new()
+        .route("/p/{slug}", get(handler))
+        .route_layer(isr.layer(plain()))
+        .layer(CatchPanicLayer::custom(answer));
+    assert_eq!(state(&fetch(&app, "/p/good").await), "MISS");
+    assert_eq!(fetch(&app, "/p/bad").await.status(), StatusCode::IM_A_TEAPOT);
 }
 
 /// DESIGN 2.2: the same pattern in another namespace is another handler.

@@ -179,3 +179,14 @@ async fn a_stored_key_names_its_format_and_deployment() {
     }
     assert_eq!(keys.len(), 3);
 }
+
+/// DESIGN 2.7: below a nest a path may be as long as anywhere: what a nest leaves of it does not count again.
+#[tokio::test]
+async fn a_nested_path_counts_once() {
+    let isr = Isr::builder().build().unwrap();
+    let inner = Router::new().route("/{slug}", get(Handler::counting())).route_layer(isr.layer(plain()));
+    let app = Router::new().nest("/n", inner);
+    for (length, expected) in [(1_000, "MISS"), (1_030, "")] {
+        assert_eq!(state(&fetch(&app, &format!("/n/{}", "x".repeat(length))).await), expected, "{length}");
+    }
+}

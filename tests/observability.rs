@@ -375,3 +375,52 @@ fn the_sets_of_features_are_known() {
     let names: Vec<_> = names.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim()).collect();
     assert_eq!(names, ["default"]);
 }
+
+/// R24: whoever listens to events may ask for the numbers, also at the event of a page that has landed between the
+/// look-up and the table of flights.
+#[tokio::test]
+async fn a_subscriber_may_ask_for_the_numbers() {
+    /// Late once, as if another thread's page had landed just then.
+    #[derive(Clone)]
+    struct LateOnce(ManualClock, Arc<AtomicBool>);
+    impl axum_isr::config::Clock for LateOnce {
+        fn wall(&self) -> std::time::SystemTime {
+            let late = self.1.swap(false, Ordering::SeqCst);
+            self.0.wall() + if late { 10 * MINUTE } else { Duration::ZERO }
+        }
+        fn monotonic(&self) -> Duration {
+            self.0.monotonic()
+        }
+    }
+    let clock = LateOnce(ManualClock::new(), Arc::default());
+    let isr = Isr::builder().clock(clock.clone()).build().unwrap();
+    let app = app(&isr, &Handler::counting(), route().expire(MINUTE));
+    fetch(&app, "/p/a").await;
+    let asks = isr.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || {
+        assert!(asks.stats().misses > 0);
+        std::io::sink()
+    });
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    clock.1.store(true, Ordering::SeqCst);
+    assert_eq!(state(&fetch(&app, "/p/a").await), "HIT");
+}
+
+/// R24: each configuration that cannot work is named once, also where another one is wrong in the same place.
+#[tokio::test]
+async fn each_bad_configuration_is_named() {
+    let (logs, isr) = (Logs::capture(), Isr::builder().build().unwrap());
+    let router = Router::new().route("/{name}", get(Handler::counting())).route_layer(axum_isr::IsrLayer::new(isr));
+    let choose = |mut request: Request, next: axum::middleware::Next| async move {
+        let name = format!("a {}", request.uri().path());
+        request.extensions_mut().insert(route().cookie(name, ["b"]));
+        next.run(request).await
+    };
+    let app = router.layer(axum::middleware::from_fn(choose));
+    for path in ["/one", "/two", "/one"] {
+        fetch(&app, path).await;
+    }
+    for name in ["a /one", "a /two"] {
+        assert_eq!(logs.count(&["ERROR", "not cached", name]), 1, "{:?}", logs.lines());
+    }
+}

@@ -69,8 +69,8 @@ async fn an_error_is_kept_only_where_the_route_says_so() {
             for listed in [false, true] {
                 let code = StatusCode::from_u16(status).unwrap();
                 let config = if listed { plain().statuses([code]) } else { plain() };
-                let failed = matches!(status, 429 | 500..);
-                if listed && failed {
+                let refused = matches!(status, 401 | 403 | 429 | 500..);
+                if listed && refused {
                     let problem = Isr::builder().build().unwrap().try_layer(config).unwrap_err();
                     assert!(problem.to_string().starts_with("statuses: expected final statuses"), "{problem}");
                     continue;

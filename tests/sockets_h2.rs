@@ -144,7 +144,7 @@ async fn a_reset_in_a_hit_leaves_the_connection_alone() {
 #[tokio::test]
 async fn rapid_resets_are_not_amplified() {
     const ORPHANS: usize = 2;
-    let isr = Isr::builder().max_regenerations(ORPHANS).build().unwrap();
+    let isr = Isr::builder().max_regenerations(2 * ORPHANS).build().unwrap();
     let gate = Gate::closed();
     let handler = pages(&gate);
     let server = Server::start(app(&isr, &handler)).await;

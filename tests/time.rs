@@ -298,3 +298,15 @@ proptest! {
         });
     }
 }
+
+/// `ManualClock`: what cannot be added goes as far as there is time.
+#[tokio::test]
+async fn a_manual_clock_saturates() {
+    let clock = ManualClock::new();
+    let isr = Isr::builder().clock(clock.clone()).build().unwrap();
+    let app =
+        Router::new().route("/", get(Handler::counting())).route_layer(isr.layer(RouteConfig::revalidate(MINUTE)));
+    assert_eq!(state(&fetch(&app, "/").await), "MISS");
+    clock.advance(Duration::MAX);
+    assert_eq!(state(&fetch(&app, "/").await), "MISS");
+}

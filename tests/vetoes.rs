@@ -120,6 +120,17 @@ async fn a_handler_that_says_how_to_cache_is_obeyed() {
     ] {
         is_a_veto(line("cache-control", value)).await;
     }
+    // RFC 9111 §5.3 and §5.4, RFC 9213, and what there was before it.
+    for (name, value) in [
+        ("expires", "0"),
+        ("expires", "Fri, 01 Jan 2100 00:00:00 GMT"),
+        ("pragma", "no-cache"),
+        ("cdn-cache-control", "no-store"),
+        ("cloudflare-cdn-cache-control", "private"),
+        ("surrogate-control", "no-store"),
+    ] {
+        is_a_veto(line(name, value)).await;
+    }
     is_a_veto(vec![("cache-control", b"public".to_vec()), ("cache-control", b"no-store".to_vec())]).await;
     is_a_veto(vec![("Cache-Control", b"public, max-age=60".to_vec()), ("CACHE-CONTROL", b"private".to_vec())]).await;
     is_a_veto(vec![("cache-control", b"priv\xfe\xff".to_vec())]).await;

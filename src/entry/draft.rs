@@ -66,10 +66,6 @@ impl Entry {
         &self.window
     }
 
-    pub(crate) fn has_body(&self) -> bool {
-        !self.body.is_empty()
-    }
-
     /// Bytes of memory that this entry keeps, itself included.
     pub(crate) fn weight(&self) -> usize {
         self.weight

@@ -6,7 +6,7 @@ use crate::policy::profile::{ResponseHeaders, STATE_HEADER};
 
 /// Hop-by-hop fields (RFC 9110 §7.6.1) besides those that `Connection` names; fields that say something about one
 /// exchange and not about the page; and those that the cache writes itself.
-const REMOVED: [HeaderName; 18] = [
+const REMOVED: [HeaderName; 26] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -25,6 +25,14 @@ const REMOVED: [HeaderName; 18] = [
     HeaderName::from_static("server-timing"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("traceresponse"),
+    HeaderName::from_static("b3"),
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-correlation-id"),
+    HeaderName::from_static("x-trace-id"),
+    HeaderName::from_static("x-amzn-trace-id"),
+    HeaderName::from_static("x-cloud-trace-context"),
 ];
 
 /// Removes what may not be stored or shared.

@@ -1,39 +1,44 @@
-//! What this process has learned about its patterns.
+//! What this process has learned about its handlers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
+use crate::key::CacheKey;
 use crate::render::Site;
 
-/// Patterns come from the application's routers; more than this many would be made up per request.
+/// Handlers come from the application's routers; more than this many would be made up per request.
 const MOST: usize = 10_000;
 
-/// Patterns that have rendered well, and warnings that were given.
+/// Handlers that have rendered well, and warnings that were given.
 #[derive(Default)]
 pub(crate) struct Beliefs {
-    /// By namespace: the same pattern in another one is another handler.
-    rendered: Mutex<HashMap<String, HashSet<String>>>,
+    /// By the hash of what tells them apart, keyed at random.
+    rendered: Mutex<HashSet<u64>>,
+    hasher: RandomState,
     warned: Mutex<HashSet<(Box<str>, &'static str)>>,
 }
 
 impl Beliefs {
     /// A page of this handler rendered well: a failure is a failure from now on.
-    pub(crate) fn rendered_well(&self, site: &Site) {
-        let (Some(pattern), false) = (site.handler_pattern(), self.believes(site)) else {
-            return;
-        };
+    pub(crate) fn rendered_well(&self, site: &Site, key: &CacheKey) {
         let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        if rendered.values().map(HashSet::len).sum::<usize>() < MOST {
-            rendered.entry(site.route.settings().namespace.clone()).or_default().insert(pattern.to_owned());
+        if site.is_one_handler() && rendered.len() < MOST {
+            rendered.insert(self.handler(site, key));
         }
     }
 
     /// Whether a failing first render may be taken at its word. Where the pattern of the handler is not known (around a
     /// whole router, behind a wildcard), one page says nothing about another.
-    pub(crate) fn believes(&self, site: &Site) -> bool {
+    pub(crate) fn believes(&self, site: &Site, key: &CacheKey) -> bool {
         let rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        let patterns = rendered.get(&site.route.settings().namespace);
-        site.handler_pattern().is_some_and(|pattern| patterns.is_some_and(|known| known.contains(pattern)))
+        site.is_one_handler() && rendered.contains(&self.handler(site, key))
+    }
+
+    /// A pattern in one layer; in another namespace, for another host or another variant it may be another handler.
+    fn handler(&self, site: &Site, key: &CacheKey) -> u64 {
+        let key = key.parts();
+        self.hasher.hash_one((site.layer, key.namespace, key.pattern, key.nest, key.host, key.headers, key.cookies))
     }
 
     /// Whether a warning of this kind is the first for the pattern.

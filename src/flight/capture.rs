@@ -30,6 +30,7 @@ const MAX_EMPTY: usize = 10_000;
 /// How long a reader of a body that is not kept may read nothing while another one waits for more.
 const STALL: Duration = Duration::from_secs(5);
 
+const IDLE: &str = "the page does nothing but begin";
 const STALLED: &str = "the page stalled longer than its render timeout";
 
 /// Bytes that all flights together may hold, with what it costs to hold them in pieces.
@@ -148,7 +149,7 @@ impl Capture<'_> {
                     // Always ready and never a byte: neither a limit nor a timeout would end it.
                     empty += 1;
                     if empty > MAX_EMPTY {
-                        return self.broken("the page does nothing but begin".into());
+                        return self.broken(IDLE.into());
                     }
                 }
                 Next::Chunk(chunk) => {
@@ -168,12 +169,15 @@ impl Capture<'_> {
                 }
                 Next::End => return self.complete(),
                 Next::Trailers(trailers) if self.published => {
-                    self.drain(trailers).await;
+                    let drained = tokio::time::timeout(self.lead.shared.render_timeout, self.drain(trailers)).await;
+                    let end = drained.unwrap_or_else(|_| End::Broken(STALLED.into()));
+                    self.lead.flight.end_body(end);
                     return Landing::Pass { reason: Pass::Trailers, veto: true };
                 }
                 Next::Trailers(_) => return Landing::Pass { reason: Pass::Trailers, veto: true },
-                Next::Panicked(message) if !self.published => return Landing::Panicked(message),
-                Next::Error(message) | Next::Panicked(message) => return self.broken(message),
+                Next::Panicked(panic) if !self.published => return Landing::Panicked(panic),
+                Next::Panicked(panic) => return self.broken(panic.message()),
+                Next::Error(message) => return self.broken(message),
                 Next::TimedOut => return self.broken(STALLED.into()),
             }
         }
@@ -191,17 +195,17 @@ impl Capture<'_> {
     }
 
     /// Nothing of what follows a trailer is data; it is read to the body's end, so that its maker can finish.
-    async fn drain(&mut self, mut trailers: HeaderMap) {
-        let end = loop {
+    async fn drain(&mut self, mut trailers: HeaderMap) -> End {
+        loop {
             match self.source.next().await {
                 Next::Chunk(_) => {}
                 Next::Trailers(more) => trailers.extend(more),
-                Next::End => break self.clean_end(trailers),
-                Next::Error(message) | Next::Panicked(message) => break End::Broken(message),
-                Next::TimedOut => break End::Broken(STALLED.into()),
+                Next::End => return self.clean_end(trailers),
+                Next::Error(message) => return End::Broken(message),
+                Next::Panicked(panic) => return End::Broken(panic.message()),
+                Next::TimedOut => return End::Broken(STALLED.into()),
             }
-        };
-        self.lead.flight.end_body(end);
+        }
     }
 
     fn clean_end(&self, mut trailers: HeaderMap) -> End {
@@ -213,7 +217,7 @@ impl Capture<'_> {
     fn complete(self) -> Landing {
         let lead = self.lead;
         let bytes = self.bytes;
-        if lead.purpose.needs_body() && bytes == 0 {
+        if lead.purpose.is_head() && bytes == 0 {
             // An explicit `head` handler, which cannot be told apart from an empty page.
             return Landing::Pass { reason: Pass::Head, veto: false };
         }
@@ -258,7 +262,7 @@ impl Capture<'_> {
             tags,
         };
         let entry = draft.seal(route, &lead.shared.headers);
-        Some(Page::new(lead.context.key.clone(), entry, Arc::clone(&lead.maker), lead.begun))
+        Some(Page::new(lead.context.key.clone(), entry, lead.begun, lead.purpose.is_head()))
     }
 
     /// The body is not kept: those who are here get it, in step with the slowest, and the flight is over for others.
@@ -282,16 +286,23 @@ impl Capture<'_> {
                 // Nobody reads any more.
                 return Landing::PassedOn(reason);
             }
+            let mut empty = 0;
             chunk = loop {
                 let end = match self.source.next().await {
-                    Next::Chunk(chunk) if chunk.is_empty() => continue,
-                    Next::Chunk(chunk) => break chunk,
+                    Next::Chunk(chunk) if !chunk.is_empty() => break chunk,
+                    Next::Chunk(_) | Next::Trailers(_) if empty > MAX_EMPTY => End::Broken(IDLE.into()),
+                    Next::Chunk(_) => {
+                        empty += 1;
+                        continue;
+                    }
                     Next::Trailers(more) => {
+                        empty += 1;
                         trailers.extend(more);
                         continue;
                     }
                     Next::End => self.clean_end(trailers),
-                    Next::Error(message) | Next::Panicked(message) => End::Broken(message),
+                    Next::Error(message) => End::Broken(message),
+                    Next::Panicked(panic) => End::Broken(panic.message()),
                     Next::TimedOut => End::Broken(STALLED.into()),
                 };
                 flight.end_body(end);

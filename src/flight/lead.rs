@@ -10,10 +10,11 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::coop::unconstrained;
 
 use super::body::End;
 use super::capture::capture;
-use super::outcome::{Failure, Head, Outcome};
+use super::outcome::{Failure, Head, Outcome, Panic};
 use super::running::{Flight, Verdict};
 use super::source::{Next, Source, contained};
 use crate::entry::clean;
@@ -21,7 +22,7 @@ use crate::isr::Shared;
 use crate::key::CacheKey;
 use crate::memory::{Page, PassNote, Slot};
 use crate::policy::response::{self, Pass};
-use crate::render::{Maker, RENDER, Recipe, RenderContext, RenderReason, Rendered, render_request};
+use crate::render::{RENDER, Recipe, RenderContext, RenderReason, Rendered, render_request};
 use crate::telemetry;
 
 /// How long a page that is not shared is remembered as such.
@@ -46,16 +47,9 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    fn is_head(&self) -> bool {
+    /// A page without a body is none then: it may come from a `head` handler of its own.
+    pub(super) fn is_head(&self) -> bool {
         matches!(self, Self::First { head: true } | Self::Regenerate { head: true, .. })
-    }
-
-    /// Whether a page without a body is none: it may come from a `head` handler of its own.
-    pub(super) fn needs_body(&self) -> bool {
-        match self {
-            Self::Regenerate { old, head } => *head && old.entry.has_body(),
-            purpose => purpose.is_head(),
-        }
     }
 
     fn as_str(&self) -> &'static str {
@@ -88,7 +82,7 @@ pub(super) enum Landing {
     /// Streamed to those who were there; what had to be said was said by `take_off`.
     PassedOn(Pass),
     TimedOut,
-    Panicked(Arc<str>),
+    Panicked(Panic),
     /// The visitor's own request went well where the render failed.
     NeedsVisitor,
     Abandoned,
@@ -138,8 +132,6 @@ pub(crate) struct Lead {
     pub(super) shared: Arc<Shared>,
     pub(super) flight: Arc<Flight>,
     pub(super) recipe: Recipe,
-    /// What the pages of this route have in common.
-    pub(super) maker: Arc<Maker>,
     pub(super) purpose: Purpose,
     pub(super) context: Arc<RenderContext>,
     inner_path: Box<str>,
@@ -149,13 +141,13 @@ pub(crate) struct Lead {
 
 impl Lead {
     /// Made where the request is: the render context learns what render the request belongs to.
-    pub(crate) fn new(start: Start, key: CacheKey, recipe: Recipe, maker: Arc<Maker>, purpose: Purpose) -> Self {
+    pub(crate) fn new(start: Start, key: CacheKey, recipe: Recipe, purpose: Purpose) -> Self {
         let inner_path = key.parts().inner.into();
         let mode = recipe.site.route.settings().mode;
-        let context = Arc::new(RenderContext::new(key, recipe.site.pattern(), purpose.reason(), mode));
+        let context = Arc::new(RenderContext::new(start.shared.id, key, recipe.site.pattern(), purpose.reason(), mode));
         let (shared, flight) = start.take();
         let begun = shared.next_render();
-        Self { shared, flight, recipe, maker, purpose, context, inner_path, begun }
+        Self { shared, flight, recipe, purpose, context, inner_path, begun }
     }
 
     /// Spawns the task. `permit`: what background work holds while it runs.
@@ -180,13 +172,14 @@ impl Lead {
             if let Poll::Ready(landing) = work.as_mut().poll(cx) {
                 return Poll::Ready(landing);
             }
-            if stop.as_mut().poll(cx).is_ready() {
+            // A body that is always ready leaves nothing of the task's budget, without which time does not pass.
+            if pin!(unconstrained(stop.as_mut())).poll(cx).is_ready() {
                 return Poll::Ready(Landing::Abandoned);
             }
-            late = late || overdue.as_mut().poll(cx).is_ready();
+            late = late || pin!(unconstrained(overdue.as_mut())).poll(cx).is_ready();
             // Until a visitor comes while this gives up.
             while self.flight.poll_unwatched(cx).is_ready() {
-                permit = permit.take().or_else(|| Arc::clone(&self.shared.regenerations).try_acquire_owned().ok());
+                permit = permit.take().or_else(|| Arc::clone(&self.shared.orphans).try_acquire_owned().ok());
                 let end = match permit {
                     Some(_) if !late => return Poll::Pending,
                     Some(_) => Landing::TimedOut,
@@ -252,7 +245,7 @@ impl Lead {
         });
         match tokio::time::timeout(self.shared.render_timeout, render).await {
             Err(_) => Err(Landing::TimedOut),
-            Ok(Err(message)) => Err(Landing::Panicked(message)),
+            Ok(Err(panic)) => Err(Landing::Panicked(panic)),
             Ok(Ok(Rendered::Response(response))) => Ok(response),
             Ok(Ok(Rendered::Rewritten)) => {
                 let pattern = self.recipe.site.pattern();
@@ -283,7 +276,7 @@ impl Lead {
             match source.next().await {
                 Next::Chunk(chunk) if bytes.len() + chunk.len() <= MAX_FAILURE_BYTES => bytes.extend_from_slice(&chunk),
                 Next::End | Next::Trailers(_) => break,
-                Next::Panicked(message) => return Landing::Panicked(message),
+                Next::Panicked(panic) => return Landing::Panicked(panic),
                 Next::TimedOut => return Landing::TimedOut,
                 Next::Chunk(_) | Next::Error(_) => return Landing::Pass { reason: Pass::Status, veto: false },
             }
@@ -318,7 +311,7 @@ impl Lead {
             _ => return landing,
         };
         let pattern = self.recipe.site.pattern();
-        if self.shared.beliefs.believes(&self.recipe.site) || !self.flight.is_watched() {
+        if self.shared.beliefs.believes(&self.recipe.site, &self.context.key) || !self.flight.is_watched() {
             return landing;
         }
         self.flight.doubt();
@@ -422,9 +415,9 @@ impl Lead {
                 self.failed("timed-out");
                 Outcome::TimedOut
             }
-            Landing::Panicked(message) => {
+            Landing::Panicked(panic) => {
                 self.failed("panicked");
-                Outcome::Panicked(message)
+                Outcome::Panicked(panic)
             }
             Landing::PassedOn(reason) => Outcome::Pass(reason),
             Landing::Abandoned => Outcome::Abandoned,
@@ -436,7 +429,7 @@ impl Lead {
     }
 
     fn keep(&self, page: Arc<Page>, head: Arc<Head>) -> Outcome {
-        self.shared.beliefs.rendered_well(&self.recipe.site);
+        self.shared.beliefs.rendered_well(&self.recipe.site, &self.context.key);
         if self.keeps() {
             if !self.shared.memory.admits(&page.key, &page) {
                 self.not_kept(Pass::TooLarge, false);
@@ -445,7 +438,6 @@ impl Lead {
             // Not always the newest: a page may be rendered for a GET and for a HEAD at the same time.
             let put = || self.shared.memory.put(page.key.clone(), Slot::Page(Arc::clone(&page)));
             if !self.shared.is_closing() && self.shared.flights.hold(&page.key, put) {
-                self.maker.renew(&self.recipe, self.purpose.is_head());
                 telemetry::stored(&self.shared, &self.recipe.site, &page);
             }
         }

@@ -1,6 +1,7 @@
 //! Every way a flight can end.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, StatusCode};
@@ -26,6 +27,36 @@ pub(crate) struct Failure {
     pub(crate) body: Bytes,
 }
 
+/// What a handler panicked with: the payload for one who waits, its message for the others.
+#[derive(Clone)]
+pub(crate) struct Panic(Arc<(Arc<str>, Mutex<Option<Payload>>)>);
+
+type Payload = Box<dyn Any + Send>;
+
+impl Panic {
+    pub(super) fn new(payload: Payload) -> Self {
+        let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
+            (*text).into()
+        } else if let Some(text) = payload.downcast_ref::<String>() {
+            text.as_str().into()
+        } else {
+            "the handler panicked".into()
+        };
+        Self(Arc::new((message, Mutex::new(Some(payload)))))
+    }
+
+    pub(super) fn message(&self) -> Arc<str> {
+        Arc::clone(&self.0.0)
+    }
+
+    /// To unwind with. `first`: for the visitor who started the render.
+    pub(crate) fn payload(&self, first: bool) -> Payload {
+        let payload = || self.0.1.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let payload = if first { payload() } else { None };
+        payload.unwrap_or_else(|| Box::new(self.0.0.to_string()))
+    }
+}
+
 #[derive(Clone)]
 pub(crate) enum Outcome {
     Page(Arc<Page>, Arc<Head>),
@@ -35,8 +66,8 @@ pub(crate) enum Outcome {
     /// The body broke: what there was of it, and then the error.
     Broken(Arc<Head>),
     TimedOut,
-    /// The handler panicked, with this message.
-    Panicked(Arc<str>),
+    /// The handler panicked.
+    Panicked(Panic),
     /// Shutdown began, or the runtime of the leader is gone.
     Abandoned,
 }

@@ -216,6 +216,7 @@ fn a_dropped_leader_tells_everybody() {
                     Entered::Follow(waiter) => waiter,
                     Entered::Lead(waiter, flight) => {
                         let site = Arc::new(Site {
+                            layer: 0,
                             route: RouteConfig::revalidate(Duration::from_secs(1)),
                             matched: None,
                             nested: None,
@@ -224,7 +225,7 @@ fn a_dropped_leader_tells_everybody() {
                         let recipe = Recipe { renderer: Arc::new(Nobody), site };
                         let purpose = Purpose::First { head: false };
                         let start = Start::new(Arc::clone(&shared), flight);
-                        let lead = Lead::new(start, CacheKey::new(KEY), recipe, Arc::default(), purpose);
+                        let lead = Lead::new(start, CacheKey::new(KEY), recipe, purpose);
                         thread::spawn(move || drop(lead));
                         waiter
                     }

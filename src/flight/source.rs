@@ -1,6 +1,5 @@
 //! The body of a render, with everything that can go wrong contained.
 
-use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -13,13 +12,15 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body as _;
 
+use super::outcome::Panic;
+
 /// What came out of a body.
 pub(super) enum Next {
     Chunk(Bytes),
     Trailers(HeaderMap),
     End,
     Error(Arc<str>),
-    Panicked(Arc<str>),
+    Panicked(Panic),
     TimedOut,
 }
 
@@ -76,28 +77,18 @@ impl Source {
                 Err(frame) => Next::Trailers(frame.into_trailers().unwrap_or_default()),
             },
             Ok(Poll::Ready(Some(Err(error)))) => Next::Error(error.to_string().into()),
-            Err(panic) => Next::Panicked(message(panic.as_ref())),
+            Err(payload) => Next::Panicked(Panic::new(payload)),
         })
     }
 }
 
 /// A future whose panics are values.
-pub(super) async fn contained<F: Future>(future: F) -> Result<F::Output, Arc<str>> {
+pub(super) async fn contained<F: Future>(future: F) -> Result<F::Output, Panic> {
     let mut future = std::pin::pin!(future);
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(panic) => Poll::Ready(Err(message(panic.as_ref()))),
+        Err(payload) => Poll::Ready(Err(Panic::new(payload))),
     })
     .await
-}
-
-fn message(panic: &(dyn Any + Send)) -> Arc<str> {
-    if let Some(text) = panic.downcast_ref::<&'static str>() {
-        (*text).into()
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text.as_str().into()
-    } else {
-        "the handler panicked".into()
-    }
 }

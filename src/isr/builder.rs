@@ -98,8 +98,8 @@ impl IsrBuilder {
         Self { render_timeout: limit, ..self }
     }
 
-    /// How many regenerations, and first renders whose visitors have left, may run at once. Default: twice the number
-    /// of cores.
+    /// How many regenerations may run at once, and besides them half as many first renders whose visitors have left.
+    /// Default: twice the number of cores.
     pub fn max_regenerations(self, n: usize) -> Self {
         Self { max_regenerations: n, ..self }
     }

@@ -1,8 +1,9 @@
 //! What layers, flights and the handle share.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -19,6 +20,8 @@ use crate::telemetry::Counters;
 
 /// The state behind a handle.
 pub(crate) struct Shared {
+    /// Tells handles of a process from each other.
+    pub(crate) id: u64,
     pub(crate) mode: Mode,
     pub(crate) headers: ResponseHeaders,
     pub(crate) public_host: Option<HeaderValue>,
@@ -29,8 +32,10 @@ pub(crate) struct Shared {
     pub(crate) flights: Table,
     pub(crate) beliefs: Beliefs,
     pub(crate) capture: CaptureBudget,
-    /// Regenerations and orphaned first renders.
     pub(crate) regenerations: Arc<Semaphore>,
+    /// First renders whose visitors have left: of them only half as many, and places of their own, so that visitors who
+    /// come and go do not keep pages from being regenerated.
+    pub(crate) orphans: Arc<Semaphore>,
     pub(crate) counters: Counters,
     pub(crate) tracker: TaskTracker,
     /// Cancelled when the patience of a shutdown ends.
@@ -38,11 +43,16 @@ pub(crate) struct Shared {
     pub(super) closing: AtomicBool,
     noise: (RandomState, AtomicU64),
     renders: AtomicU64,
+    layers: AtomicU64,
+    timers: OnceLock<bool>,
 }
 
 impl Shared {
     pub(super) fn new(settings: Settings) -> Self {
+        // Relaxed: numbers that differ.
+        static HANDLES: AtomicU64 = AtomicU64::new(0);
         Self {
+            id: HANDLES.fetch_add(1, Ordering::Relaxed),
             mode: settings.mode,
             headers: settings.headers,
             public_host: settings.public_host,
@@ -54,6 +64,9 @@ impl Shared {
             flights: Table::new(MAX_WAITERS),
             beliefs: Beliefs::default(),
             regenerations: Arc::new(Semaphore::new(settings.max_regenerations)),
+            orphans: Arc::new(Semaphore::new(settings.max_regenerations.div_ceil(2))),
+            layers: AtomicU64::new(0),
+            timers: OnceLock::new(),
             counters: Counters::default(),
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -71,6 +84,23 @@ impl Shared {
     /// Numbers renders in the order of their begin. Relaxed: the same atomic orders its own values.
     pub(crate) fn next_render(&self) -> u64 {
         self.renders.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Numbers layers. Relaxed: numbers that differ.
+    pub(crate) fn next_layer(&self) -> u64 {
+        self.layers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether the runtime has timers, without which no render has a limit. Asked of the first one: there is no other
+    /// way than to try.
+    pub(crate) fn has_timers(&self) -> bool {
+        *self.timers.get_or_init(|| {
+            let there = catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok();
+            if !there {
+                tracing::error!(target: "axum_isr", "nothing is cached: the runtime has no timers (`enable_time`)");
+            }
+            there
+        })
     }
 
     /// Jitter; not for secrets.

@@ -22,8 +22,8 @@ impl Isr {
     /// Ends the background work: from now on requests bypass the cache; renders that run are waited for, up to `limit`,
     /// and then given up. Visitors who wait for one of those go to the handler with their own request.
     ///
-    /// Call it after the server has stopped taking requests. The memory tier is emptied: its pages hold the services
-    /// that rendered them, which may hold this handle. May be called again.
+    /// Call it after the server has stopped taking requests. The memory tier is emptied: nothing is served from it any
+    /// more. May be called again.
     pub async fn shutdown(&self, limit: Duration) -> ShutdownReport {
         let shared = &self.shared;
         shared.closing.store(true, Ordering::Relaxed);

@@ -52,7 +52,10 @@ pub(crate) fn build<'k>(buffer: &'k mut KeyBuffer, request: &Request, route: &Ro
         // A nest would have taken its prefix off the path.
         ("", "")
     } else {
-        input.take(inner.len())?;
+        // What a nest leaves of the path is the end of it.
+        if !path.ends_with(inner) {
+            input.take(inner.len())?;
+        }
         (extensions.get().map_or("", NestedPath::as_str), inner)
     };
     let inputs = if settings.declares_inputs() {

@@ -23,6 +23,9 @@ pub(crate) enum Bypass {
     Path,
     /// Path parameters without a pattern.
     NestParameters,
+    /// What `IsrLayer::share` shares panicked when it was cloned.
+    Share,
+    /// No runtime, or one without timers.
     NoRuntime,
     Shutdown,
     /// An outer layer, or the render this request belongs to, has already decided.
@@ -47,6 +50,7 @@ impl Bypass {
             Self::HostValue => "host-value",
             Self::Path => "path",
             Self::NestParameters => "nest-parameters",
+            Self::Share => "share",
             Self::NoRuntime => "no-runtime",
             Self::Shutdown => "shutdown",
             Self::Inner => "inner",

@@ -106,11 +106,18 @@ pub(crate) fn judge(status: StatusCode, headers: &HeaderMap, route: &Settings, m
     }
 }
 
+/// Fields by which a handler says how its response may be kept: RFC 9111 §5.2 to §5.4, RFC 9213 for CDNs, and what
+/// there was for them before. Whoever sets one has taken control.
+fn says_how_to_cache(name: &str) -> bool {
+    matches!(name, "cache-control" | "expires" | "pragma" | "surrogate-control")
+        || name.strip_suffix("cdn-cache-control").is_some_and(|of| of.is_empty() || of.ends_with('-'))
+}
+
 fn veto(headers: &HeaderMap, route: &Settings) -> Option<Pass> {
     for (name, value) in headers {
         let reason = match name.as_str() {
             "set-cookie" | "set-cookie2" => Pass::SetCookie,
-            "cache-control" => Pass::CacheControl,
+            name if says_how_to_cache(name) => Pass::CacheControl,
             "clear-site-data" => Pass::ClearSiteData,
             "content-range" => Pass::ContentRange,
             "vary" if !varies_on_key(value.as_bytes(), route) => Pass::Vary,

@@ -169,7 +169,7 @@ impl RouteConfig {
     /// A request header that makes variants, and the values that do: any other value counts as absent.
     ///
     /// Responses of the route get the name in `Vary`. `Host` is declared with [`host`](Self::host), cookies with
-    /// [`cookie`](Self::cookie).
+    /// [`cookie`](Self::cookie); names about the message (`Range`, `If-Match`, `Connection`, …) are refused.
     pub fn header<T: Into<String>>(self, name: HeaderName, values: impl IntoIterator<Item = T>) -> Self {
         let values = values.into_iter().map(Into::into).collect();
         self.set(|s| s.headers.push(Declared { name, values }))
@@ -205,7 +205,8 @@ impl RouteConfig {
 
     /// Further statuses to keep, besides 200, 203, 301, 308 and, where a pattern matched, 404 and 410.
     ///
-    /// Not those that say that the page could not be made (408, 429, 5xx): they never take the place of a good page.
+    /// Not those that say that the page could not be made (408, 429, 5xx): they never take the place of a good page. Nor
+    /// those that say that the visitor may not see it (401, 403, 407): they are about one visitor.
     pub fn statuses(self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
         self.set(|s| s.statuses.extend(statuses))
     }
@@ -268,7 +269,7 @@ impl Settings {
             return Err(ConfigError::new(
                 "statuses",
                 "final statuses of complete answers (not 1xx, 204, 205, 206, 304) that do not say that the page could \
-                 not be made (not 408, 429, 5xx)",
+                 not be made (not 408, 429, 5xx) or that the visitor may not see it (not 401, 403, 407)",
                 status,
             ));
         }
@@ -278,17 +279,16 @@ impl Settings {
         if self.tags.len() > MAX_TAGS {
             return Err(ConfigError::new("tags", format!("at most {MAX_TAGS}"), self.tags.len()));
         }
-        self.tags.iter().map(Tag::new).collect()
+        self.tags.iter().map(|tag| Tag::new(tag).map_err(|problem| problem.of("tags"))).collect()
     }
 
     fn check_inputs(&self) -> Result<(), ConfigError> {
-        let inputs = self.query.len() + self.headers.len() + self.cookies.len();
-        if inputs > MAX_INPUTS {
-            return Err(ConfigError::new(
-                "query, header and cookie",
-                format!("at most {MAX_INPUTS} declarations together"),
-                inputs,
-            ));
+        let inputs = [(self.query.len(), "query"), (self.headers.len(), "header"), (self.cookies.len(), "cookie")];
+        let all: usize = inputs.iter().map(|(declared, _)| declared).sum();
+        if all > MAX_INPUTS {
+            let (_, most) = inputs.into_iter().max().unwrap_or_default();
+            let expected = format!("at most {MAX_INPUTS} declarations of query, header and cookie together");
+            return Err(ConfigError::new(most, expected, all));
         }
         if self.query.iter().any(String::is_empty) {
             return Err(ConfigError::new("query", "names that are not empty", "\"\""));
@@ -298,6 +298,14 @@ impl Settings {
                 return Err(ConfigError::new(
                     "header",
                     "`.host()` for the host and `.cookie(…)` for cookies",
+                    &declared.name,
+                ));
+            }
+            if is_about_the_message(declared.name.as_str()) {
+                return Err(ConfigError::new(
+                    "header",
+                    "a header that a page can depend on: not one about the connection, the request's own body, or which \
+                     part or version of the page is wanted",
                     &declared.name,
                 ));
             }
@@ -351,8 +359,31 @@ fn check_values(setting: &'static str, name: &str, values: &[String]) -> Result<
     }
 }
 
+/// Requests with these are not looked up, or the field says nothing about the page (RFC 9110 §7.6.1, §8.6, §10.1, §13.1,
+/// §14).
+fn is_about_the_message(name: &str) -> bool {
+    const NAMES: [&str; 15] = [
+        "connection",
+        "content-length",
+        "expect",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "keep-alive",
+        "proxy-connection",
+        "range",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    NAMES.contains(&name)
+}
+
 fn storable(status: StatusCode) -> bool {
-    !status.is_informational() && !matches!(status.as_u16(), 204..=206 | 304 | 408 | 429 | 500..=599)
+    !status.is_informational() && !matches!(status.as_u16(), 204..=206 | 304 | 401 | 403 | 407 | 408 | 429 | 500..=599)
 }
 
 #[cfg(test)]
@@ -384,6 +415,11 @@ mod tests {
                 "header: expected values of x-variant in visible ASCII, without blanks around them, got \"é\"",
             ),
             (
+                base().header(http::header::RANGE, ["bytes=0-0"]),
+                "header: expected a header that a page can depend on: not one about the connection, the request's own \
+                 body, or which part or version of the page is wanted, got range",
+            ),
+            (
                 base().header(http::header::HOST, ["a"]),
                 "header: expected `.host()` for the host and `.cookie(…)` for cookies, got host",
             ),
@@ -395,20 +431,22 @@ mod tests {
             (base().query([""]), "query: expected names that are not empty, got \"\""),
             (
                 base().query((0..33).map(|n| n.to_string())),
-                "query, header and cookie: expected at most 32 declarations together, got 33",
+                "query: expected at most 32 declarations of query, header and cookie together, got 33",
             ),
             (
                 base().statuses([StatusCode::NO_CONTENT]),
                 "statuses: expected final statuses of complete answers (not 1xx, 204, 205, 206, 304) that do not say that \
-                 the page could not be made (not 408, 429, 5xx), got 204 No Content",
+                 the page could not be made (not 408, 429, 5xx) or that the visitor may not see it (not 401, 403, \
+                 407), got 204 No Content",
             ),
             (
                 base().statuses([StatusCode::IM_A_TEAPOT, StatusCode::SERVICE_UNAVAILABLE]),
                 "statuses: expected final statuses of complete answers (not 1xx, 204, 205, 206, 304) that do not say that \
-                 the page could not be made (not 408, 429, 5xx), got 503 Service Unavailable",
+                 the page could not be made (not 408, 429, 5xx) or that the visitor may not see it (not 401, 403, \
+                 407), got 503 Service Unavailable",
             ),
             (base().max_body_bytes(0), "max_body_bytes: expected at least 1, got 0"),
-            (base().tags([""]), "tag: expected 1 to 256 bytes, got 0 bytes"),
+            (base().tags([""]), "tags: expected 1 to 256 bytes, got 0 bytes"),
             (base().tags((0..129).map(|n| n.to_string())), "tags: expected at most 128, got 129"),
             (base().namespace(""), "namespace: expected 1 to 64 bytes, got \"\""),
         ] {

@@ -54,6 +54,8 @@ const FORBIDDEN: u8 = 2;
 
 /// Shared by the leader, the extractors and whatever the handler started.
 pub(crate) struct RenderContext {
+    /// Tells the cache from others, whose keys may be the same.
+    handle: u64,
     pub(crate) key: CacheKey,
     pub(crate) pattern: Box<str>,
     pub(crate) reason: RenderReason,
@@ -83,8 +85,9 @@ impl Notes {
 }
 
 impl RenderContext {
-    pub(crate) fn new(key: CacheKey, pattern: &str, reason: RenderReason, mode: Dynamic) -> Self {
+    pub(crate) fn new(handle: u64, key: CacheKey, pattern: &str, reason: RenderReason, mode: Dynamic) -> Self {
         Self {
+            handle,
             key,
             pattern: pattern.into(),
             reason,
@@ -96,12 +99,12 @@ impl RenderContext {
     }
 
     /// Whether the current task renders `key`, or was started by a render of it.
-    pub(crate) fn rendering(key: &[u8]) -> bool {
+    pub(crate) fn rendering(handle: u64, key: &[u8]) -> bool {
         RENDER
             .try_with(|context| {
                 let mut next = Some(context);
                 while let Some(context) = next {
-                    if context.key.as_bytes() == key {
+                    if context.handle == handle && context.key.as_bytes() == key {
                         return true;
                     }
                     next = context.parent.as_ref();

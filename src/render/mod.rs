@@ -4,13 +4,11 @@
 //! - `request`: the render request.
 //! - `reroute`: axum's path parameters and `OriginalUri` come out of routing the render request anew.
 //! - `recipe`: everything that it takes to render a page without a visitor.
-//! - `maker`: how pages that are there are rendered again.
 //! - `context`: what a render notes: tags, lifetimes, dynamic use.
 //! - `extract`: the extractors [`Render`] and [`DynamicRequest`].
 
 mod context;
 mod extract;
-mod maker;
 mod recipe;
 mod request;
 mod reroute;
@@ -18,7 +16,6 @@ mod reroute;
 pub use context::RenderReason;
 pub(crate) use context::{Marker, Notes, RENDER, RenderContext};
 pub use extract::{DynamicRejection, DynamicRequest, Render};
-pub(crate) use maker::{Maker, Makers};
 pub(crate) use recipe::{Recipe, Rendered, Renderer, Site};
 pub(crate) use request::render_request;
 pub(crate) use reroute::reroute;

@@ -43,6 +43,8 @@ pub(crate) struct Recipe {
 /// Holds nothing of the visitor's request but routing data, which belongs to the router, and the types that the
 /// application declared as shared.
 pub(crate) struct Site {
+    /// The layer, by number.
+    pub(crate) layer: u64,
     pub(crate) route: RouteConfig,
     pub(crate) matched: Option<MatchedPath>,
     pub(crate) nested: Option<NestedPath>,
@@ -65,9 +67,9 @@ impl Site {
         }
     }
 
-    /// The pattern of one handler. A wildcard or a nest may have a whole router behind it, of which one page says
-    /// nothing about another.
-    pub(crate) fn handler_pattern(&self) -> Option<&str> {
-        self.matched.as_ref().map(MatchedPath::as_str).filter(|pattern| !pattern.contains("{*"))
+    /// Whether the pattern is that of one handler. A wildcard or a nest may have a whole router behind it, of which one
+    /// page says nothing about another.
+    pub(crate) fn is_one_handler(&self) -> bool {
+        self.matched.as_ref().is_some_and(|pattern| !pattern.as_str().contains("{*"))
     }
 }

@@ -30,7 +30,7 @@ pub struct IsrService<S> {
 /// and a HIT never clones the inner service.
 pub(super) struct Core<S> {
     pub(super) layer: Arc<State>,
-    /// Apart: pages hold it, and must not hold the layer, whose handle holds the pages.
+    /// Apart: renders hold it, and need nothing of the layer.
     pub(super) inner: Arc<Inner<S>>,
 }
 
@@ -161,7 +161,7 @@ impl<S: Bounds> Core<S> {
         let Err(problem) = route.check() else {
             return Ok(());
         };
-        if self.shared().beliefs.first_warning("", problem.setting()) {
+        if self.shared().beliefs.first_warning(&problem.to_string(), "invalid-config") {
             tracing::error!(target: "axum_isr", %problem, "requests with this configuration are not cached");
         }
         Err(Bypass::InvalidConfig)

@@ -53,8 +53,9 @@ impl<S: Bounds> Core<S> {
                     match page.entry.window().at(now) {
                         Freshness::Fresh => return self.serve(&page, Served::Hit, now, request, admitted),
                         Freshness::Stale => {
+                            let stale = self.serve(&page, Served::Stale, now, request, admitted);
                             self.regenerate(&page, request, route, admitted);
-                            return self.serve(&page, Served::Stale, now, request, admitted);
+                            return stale;
                         }
                         Freshness::Expired => {}
                     }
@@ -91,7 +92,7 @@ impl<S: Bounds> Core<S> {
         if self.shared().mode == Mode::Development {
             return self.show(key, request, route, admitted);
         }
-        let runtime = may_render(key)?;
+        let runtime = self.may_render(key)?;
         let shared = self.shared();
         let head_key;
         let table_key = if admitted.head {
@@ -118,17 +119,18 @@ impl<S: Bounds> Core<S> {
                 Freshness::Stale => Served::Stale,
                 Freshness::Expired => return None,
             };
-            Some(self.serve(&page, served, now, request, admitted))
+            Some((page, served, now))
         };
         Ok(match shared.flights.enter(table_key, find) {
-            Entered::Found(found) => found,
+            // Not under the lock: whoever listens to events may ask for the numbers.
+            Entered::Found((page, served, now)) => self.serve(&page, served, now, request, admitted),
             Entered::Follow(waiter) => Found::Wait(waiter, admitted),
             Entered::Full => Found::Own(Pass::Waiters),
             Entered::Lead(waiter, flight) => {
                 let start = Start::new(Arc::clone(shared), flight);
                 let purpose = Purpose::First { head: admitted.head };
                 let recipe = self.recipe(request, route)?;
-                self.lead(start, CacheKey::new(key), recipe, purpose).spawn(&runtime, None);
+                Lead::new(start, CacheKey::new(key), recipe, purpose).spawn(&runtime, None);
                 Found::Wait(waiter, admitted)
             }
         })
@@ -143,12 +145,12 @@ impl<S: Bounds> Core<S> {
         route: &RouteConfig,
         admitted: Admitted,
     ) -> Result<Found, Bypass> {
-        let runtime = may_render(key)?;
+        let runtime = self.may_render(key)?;
         let key = CacheKey::new(key);
         let (flight, waiter) = lone_flight(key.clone()).ok_or(Bypass::NoRuntime)?;
         let start = Start::new(Arc::clone(self.shared()), flight);
         let recipe = self.recipe(request, route)?;
-        self.lead(start, key, recipe, Purpose::Show).spawn(&runtime, None);
+        Lead::new(start, key, recipe, Purpose::Show).spawn(&runtime, None);
         Ok(Found::Wait(waiter, admitted))
     }
 
@@ -160,19 +162,19 @@ impl<S: Bounds> Core<S> {
         if !page.may_retry(shared.time.monotonic()) || shared.flights.has(page.key.as_bytes()) {
             return;
         }
-        // A HEAD may have come through a `head` handler of its own: the page knows who makes it.
-        let maker = if admitted.head { page.maker.recipe() } else { None };
-        let head = admitted.head && maker.is_none();
-        let recipe = maker.or_else(|| self.recipe(request, route).ok());
-        let (Some(recipe), Some((runtime, permit))) = (recipe, self.background()) else {
+        if admitted.head && !page.by_head {
+            // The next GET does it.
+            return;
+        }
+        let (Ok(recipe), Some((runtime, permit))) = (self.recipe(request, route), self.background()) else {
             return;
         };
         // Under the table's lock: a flight that has landed meanwhile has put another page here.
         let due = || shared.memory.page(page.key.as_bytes()).is_some_and(|now| Arc::ptr_eq(&now, page));
         if let Some(flight) = shared.flights.start(&page.key, due) {
             let start = Start::new(Arc::clone(shared), flight);
-            let purpose = Purpose::Regenerate { old: Arc::clone(page), head };
-            self.lead(start, page.key.clone(), recipe, purpose).spawn(&runtime, Some(permit));
+            let purpose = Purpose::Regenerate { old: Arc::clone(page), head: admitted.head };
+            Lead::new(start, page.key.clone(), recipe, purpose).spawn(&runtime, Some(permit));
         }
     }
 
@@ -193,20 +195,23 @@ impl<S: Bounds> Core<S> {
         };
         if let Some(flight) = shared.flights.start(&key, due) {
             let start = Start::new(Arc::clone(shared), flight);
-            self.lead(start, key, recipe, Purpose::LookAgain { was }).spawn(&runtime, Some(permit));
+            Lead::new(start, key, recipe, Purpose::LookAgain { was }).spawn(&runtime, Some(permit));
         }
+    }
+
+    /// Whether a render can be started here and waited for.
+    fn may_render(&self, key: &[u8]) -> Result<Handle, Bypass> {
+        if RenderContext::rendering(self.shared().id, key) {
+            return Err(Bypass::Recursion);
+        }
+        let runtime = Handle::try_current().map_err(|_| Bypass::NoRuntime)?;
+        if self.shared().has_timers() { Ok(runtime) } else { Err(Bypass::NoRuntime) }
     }
 
     fn background(&self) -> Option<(Handle, OwnedSemaphorePermit)> {
         let runtime = Handle::try_current().ok()?;
         let permit = Arc::clone(&self.shared().regenerations).try_acquire_owned().ok()?;
         Some((runtime, permit))
-    }
-
-    fn lead(&self, start: Start, key: CacheKey, recipe: Recipe, purpose: Purpose) -> Lead {
-        let makers = if recipe.site.matched.is_some() { &self.layer.makers } else { &self.inner.makers };
-        let maker = makers.of(&recipe.site);
-        Lead::new(start, key, recipe, maker, purpose)
     }
 
     /// How to render the page without this visitor.
@@ -220,8 +225,8 @@ impl<S: Bounds> Core<S> {
             self.warn_of_nest();
             return Err(Bypass::NestParameters);
         }
-        let shared = self.layer.shared_extensions(request);
-        let site = Arc::new(Site { route: route.clone(), matched, nested, shared });
+        let shared = self.layer.shared_extensions(request)?;
+        let site = Arc::new(Site { layer: self.layer.id, route: route.clone(), matched, nested, shared });
         Ok(Recipe { renderer: Arc::clone(&self.inner) as _, site })
     }
 
@@ -253,12 +258,4 @@ fn has_parameters_beyond(nest: &str, request: &Request) -> bool {
         // Parameters of bytes that are no text, or an axum that we do not know.
         Poll::Ready(Err(_)) | Poll::Pending => true,
     }
-}
-
-/// Whether a render can be started here and waited for.
-fn may_render(key: &[u8]) -> Result<Handle, Bypass> {
-    if RenderContext::rendering(key) {
-        return Err(Bypass::Recursion);
-    }
-    Handle::try_current().map_err(|_| Bypass::NoRuntime)
 }

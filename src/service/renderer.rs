@@ -14,19 +14,17 @@ use tower::ServiceExt;
 use tower_service::Service;
 
 use super::call::Bounds;
-use crate::render::{Makers, Marker, RenderContext, Rendered, Renderer, Site, reroute};
+use crate::render::{Marker, RenderContext, Rendered, Renderer, Site, reroute};
 
 /// The inner service, with what renders need of it.
 pub(super) struct Inner<S> {
     pub(super) service: S,
-    /// Where no pattern is known.
-    pub(super) makers: Makers,
     rerouted: Mutex<Option<Rerouted>>,
 }
 
 impl<S> Inner<S> {
     pub(super) fn new(service: S) -> Self {
-        Self { service, makers: Makers::default(), rerouted: Mutex::default() }
+        Self { service, rerouted: Mutex::default() }
     }
 }
 

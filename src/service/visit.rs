@@ -46,7 +46,7 @@ impl<S: Bounds> Visit<S> {
             Step::Ended(Outcome::TimedOut) => StatusCode::GATEWAY_TIMEOUT.into_response(),
             // As if the handler had run in this task, so that a layer outside that catches panics does; the panic
             // hook has had its say in the leader's task.
-            Step::Ended(Outcome::Panicked(message)) => resume_unwind(Box::new(message.to_string())),
+            Step::Ended(Outcome::Panicked(panic)) => resume_unwind(panic.payload(!self.waiter.is_follower())),
             Step::Ended(Outcome::Abandoned) => self.own(Pass::Abandoned).await,
             Step::NotCaptured => self.own(Pass::Capture).await,
             Step::Ask => self.try_own().await,
@@ -121,7 +121,7 @@ impl<S: Bounds> Visit<S> {
         let response = match key::owned(&request, &route) {
             Some(key) => {
                 let mode = route.settings().mode;
-                let context = Arc::new(RenderContext::new(key, "", RenderReason::Visitor, mode));
+                let context = Arc::new(RenderContext::new(core.shared().id, key, "", RenderReason::Visitor, mode));
                 RENDER.scope(context, send(&core, request, route)).await
             }
             None => send(&core, request, route).await,

@@ -21,6 +21,9 @@ use crate::clock::Clock;
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<Mutex<Times>>);
 
+/// The year 30,000: what every system can hold as a time of day.
+const LATEST: Duration = Duration::from_secs(884_541_168_000);
+
 #[derive(Debug)]
 struct Times {
     wall: SystemTime,
@@ -50,7 +53,7 @@ impl ManualClock {
     /// Time passes: the time of day and the monotonic clock go forward. Saturates.
     pub fn advance(&self, by: Duration) {
         let mut times = self.times();
-        times.wall = times.wall.checked_add(by).unwrap_or(times.wall);
+        times.wall = times.wall.checked_add(by).unwrap_or(UNIX_EPOCH + LATEST);
         times.monotonic = times.monotonic.saturating_add(by);
     }
 
