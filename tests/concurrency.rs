@@ -13,7 +13,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use axum_isr::testing::ManualClock;
 use axum_isr::{Isr, Render, RouteConfig};
-use common::{Gate, Handler, body, fetch, head, header, let_run, request, settled, state, until, waiting};
+use common::{Gate, Handler, body, crowd, fetch, head, header, let_run, request, settled, state, until, waiting};
 use futures_util::future::join_all;
 use http::StatusCode;
 
@@ -66,10 +66,7 @@ async fn those_who_wait_for_one_render_all_get_it() {
     let gate = Gate::closed();
     let handler = gated(&gate);
     let app = app(&isr, &handler);
-    let mut visitors = Vec::new();
-    for _ in 0..500 {
-        visitors.push(waiting(&app, request("/p/a")).await);
-    }
+    let visitors = crowd(&app, 500, |_| request("/p/a")).await;
     assert_eq!(isr.stats().flights, 1);
     gate.admit(1);
     let mut collapsed = 0;
@@ -209,10 +206,7 @@ async fn followers_share_a_failure() {
     let app = app(&isr, &handler);
     // The pattern has rendered well: a failure is believed.
     fetch(&app, "/p/good").await;
-    let mut visitors = Vec::new();
-    for _ in 0..50 {
-        visitors.push(waiting(&app, request("/p/bad")).await);
-    }
+    let visitors = crowd(&app, 50, |_| request("/p/bad")).await;
     gate.open();
     for response in join_all(visitors).await {
         assert_eq!((response.status().as_u16(), state(&response), header(&response, "x-try")), (500, "", "1"));
@@ -343,10 +337,7 @@ async fn who_comes_after_ten_thousand_does_not_wait() {
         }
     });
     let app = app(&isr, &handler);
-    let mut visitors = Vec::new();
-    for _ in 0..10_000 {
-        visitors.push(waiting(&app, request("/p/a")).await);
-    }
+    let mut visitors = crowd(&app, 10_000, |_| request("/p/a")).await;
     until(|| handler.calls() == 1).await;
     let own = fetch(&app, "/p/a").await;
     assert_eq!(header(&own, "cache-status"), "axum-isr; fwd=bypass; detail=waiters");

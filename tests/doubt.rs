@@ -17,7 +17,8 @@ use axum_isr::config::ResponseHeaders;
 use axum_isr::testing::ManualClock;
 use axum_isr::{Isr, RouteConfig};
 use common::{
-    Gate, Handler, Logs, body, fetch, header, let_run, request, request_with, send, settled, state, until, waiting,
+    Gate, Handler, Logs, body, crowd, fetch, header, let_run, request, request_with, send, settled, state, until,
+    waiting,
 };
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
@@ -86,10 +87,7 @@ async fn where_the_own_request_works_the_page_needs_its_visitor() {
         let gate = Gate::closed();
         let handler = needs_user(failing, &gate);
         let app = app(&isr, &handler);
-        let mut visitors = Vec::new();
-        for n in 0..6 {
-            visitors.push(waiting(&app, user(&n.to_string())).await);
-        }
+        let visitors = crowd(&app, 6, |n| user(&n.to_string())).await;
         gate.open();
         for (n, response) in join_all(visitors).await.into_iter().enumerate() {
             assert_eq!((response.status().as_u16(), state(&response)), (200, ""), "{failing:?}");
@@ -112,10 +110,7 @@ async fn where_the_own_request_fails_too_the_others_get_the_failure() {
     let gate = Gate::closed();
     let handler = needs_user(Failing::Status(503), &gate);
     let app = app(&isr, &handler);
-    let mut visitors = Vec::new();
-    for _ in 0..20 {
-        visitors.push(waiting(&app, request("/p/a")).await);
-    }
+    let visitors = crowd(&app, 20, |_| request("/p/a")).await;
     gate.open();
     let mut bodies = Vec::new();
     for response in join_all(visitors).await {
@@ -210,10 +205,7 @@ async fn a_pattern_that_has_rendered_well_is_believed() {
     let handler = needs_user(Failing::Status(500), &gate);
     let app = app(&isr, &handler);
     fetch(&app, "/p/good").await;
-    let mut visitors = Vec::new();
-    for _ in 0..5 {
-        visitors.push(waiting(&app, user("a")).await);
-    }
+    let visitors = crowd(&app, 5, |_| user("a")).await;
     gate.open();
     for response in join_all(visitors).await {
         assert_eq!((response.status().as_u16(), body(response).await.as_str()), (500, "failure 2"));
@@ -235,10 +227,7 @@ async fn a_panic_unwinds_in_everybody_who_waits() {
             fetch(&app, "/p/good").await;
         }
         let before = handler.calls();
-        let mut visitors = Vec::new();
-        for _ in 0..4 {
-            visitors.push(waiting(&app, request("/p/a")).await);
-        }
+        let visitors = crowd(&app, 4, |_| request("/p/a")).await;
         let unwinding = AssertUnwindSafe(waiting(&bare, request("/p/a")).await).catch_unwind();
         gate.open();
         let (caught, unwound) = join(join_all(visitors), unwinding).await;
@@ -259,10 +248,7 @@ async fn a_render_that_takes_too_long_is_a_504_for_all() {
     let handler = Handler::new(|_, _| std::future::pending::<Response>());
     let app = app(&isr, &handler);
     let began = tokio::time::Instant::now();
-    let mut visitors = Vec::new();
-    for _ in 0..5 {
-        visitors.push(waiting(&app, request("/p/a")).await);
-    }
+    let visitors = crowd(&app, 5, |_| request("/p/a")).await;
     for response in join_all(visitors).await {
         assert_eq!((response.status().as_u16(), state(&response)), (504, ""));
         assert_eq!(header(&response, "cache-control"), "");

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_isr::testing::ManualClock;
 use axum_isr::{Isr, Render, RouteConfig};
-use common::{Gate, Handler, body, fetch, let_run, request, settled, state, waiting};
+use common::{Gate, Handler, body, crowd, fetch, let_run, request, settled, state, waiting};
 use http::StatusCode;
 use http_body::Frame;
 use http_body_util::BodyExt;
@@ -24,6 +24,15 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 fn app(isr: &Isr, handler: &Handler) -> Router {
     Router::new().route("/p/{slug}", get(handler.clone())).route_layer(isr.layer(RouteConfig::revalidate(MINUTE)))
+}
+
+/// So many visits get the page that was rendered first.
+async fn stays_stale(app: &Router, isr: &Isr, visits: usize) {
+    for _ in 0..visits {
+        let stale = fetch(app, "/p/a").await;
+        assert_eq!((state(&stale), body(stale).await.as_str()), ("STALE", "render 1"));
+        settled(isr).await;
+    }
 }
 
 /// A body that says something every so often and never ends.
@@ -71,11 +80,7 @@ async fn what_a_handler_says_while_it_fails_does_not_take_the_page() {
         let app = app(&isr, &handler);
         fetch(&app, "/p/a").await;
         clock.advance(2 * MINUTE);
-        for _ in 0..3 {
-            let stale = fetch(&app, "/p/a").await;
-            assert_eq!((state(&stale), body(stale).await.as_str()), ("STALE", "render 1"));
-            settled(&isr).await;
-        }
+        stays_stale(&app, &isr, 3).await;
         assert_eq!((handler.calls(), isr.stats().failures), (2, 1), "and it backs off");
         clock.advance(MINUTE);
         fetch(&app, "/p/a").await;
@@ -167,11 +172,7 @@ async fn a_panic_in_a_drop_counts_as_a_failure() {
     let app = app(&isr, &handler);
     fetch(&app, "/p/a").await;
     clock.advance(2 * MINUTE);
-    for _ in 0..5 {
-        let stale = fetch(&app, "/p/a").await;
-        assert_eq!((state(&stale), body(stale).await.as_str()), ("STALE", "render 1"));
-        settled(&isr).await;
-    }
+    stays_stale(&app, &isr, 5).await;
     assert_eq!((handler.calls(), isr.stats().failures), (2, 1));
 }
 
@@ -210,10 +211,7 @@ async fn a_large_error_page_is_shared() {
     });
     let app = app(&isr, &handler);
     fetch(&app, "/p/a").await;
-    let mut visitors = Vec::new();
-    for _ in 0..20 {
-        visitors.push(waiting(&app, request("/p/b")).await);
-    }
+    let visitors = crowd(&app, 20, |_| request("/p/b")).await;
     gate.open();
     for visitor in visitors {
         let failed = visitor.await;

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_isr::{Isr, RouteConfig};
 use common::oracle::{LIFE, Seen, Site, text};
-use common::{Gate, Handler, fetch, request, send, settled, state, waiting};
+use common::{Gate, Handler, crowd, fetch, request, send, settled, state};
 use futures_util::future::join_all;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, SET_COOKIE, VARY};
 use http::{HeaderName, HeaderValue};
@@ -238,10 +238,7 @@ async fn followers_do_not_get_the_private_answer_of_the_leader() {
         }
     });
     let app = Router::new().route("/page", get(handler.clone())).route_layer(isr.layer(plain()));
-    let mut visitors = Vec::new();
-    for _ in 0..20 {
-        visitors.push(waiting(&app, request("/page")).await);
-    }
+    let visitors = crowd(&app, 20, |_| request("/page")).await;
     gate.open();
     let mut secrets = HashSet::new();
     for response in join_all(visitors).await {

@@ -126,6 +126,19 @@ pub async fn waiting(app: &axum::Router, request: Request) -> Pin<Box<dyn Future
     answer
 }
 
+/// As many requests that wait, the n-th made by `ask`.
+pub async fn crowd(
+    app: &axum::Router,
+    visitors: usize,
+    ask: impl Fn(usize) -> Request,
+) -> Vec<Pin<Box<dyn Future<Output = Response> + Send>>> {
+    let mut waits = Vec::new();
+    for n in 0..visitors {
+        waits.push(waiting(app, ask(n)).await);
+    }
+    waits
+}
+
 /// Lets the runtime run until something is true. Bounded by the number of times.
 pub async fn until(what: impl Fn() -> bool) {
     for _ in 0..100_000 {
