@@ -1,7 +1,6 @@
 //! The layer.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -9,7 +8,6 @@ use http::Extensions;
 use tower_layer::Layer;
 
 use crate::isr::Isr;
-use crate::policy::request::Bypass;
 use crate::policy::route::RouteConfig;
 use crate::service::IsrService;
 
@@ -26,6 +24,7 @@ pub struct IsrLayer(Arc<State>);
 
 type Share = fn(&Extensions, &mut Extensions);
 
+#[derive(Clone)]
 pub(crate) struct State {
     pub(crate) isr: Isr,
     route: Option<RouteConfig>,
@@ -58,8 +57,8 @@ impl IsrLayer {
     /// outside adds with `Extension(pool)`. Never for what belongs to a visitor: pages are shared.
     #[must_use]
     pub fn share<T: Clone + Send + Sync + 'static>(self) -> Self {
-        let mut state = State::new(self.0.isr.clone(), self.0.route.clone(), self.0.refused);
-        state.shares.clone_from(&self.0.shares);
+        let mut state = Arc::unwrap_or_clone(self.0);
+        state.id = state.isr.shared.next_layer();
         state.shares.push(|from, to| {
             if let Some(value) = from.get::<T>() {
                 to.insert(value.clone());
@@ -86,16 +85,12 @@ impl State {
     }
 
     /// The application-wide extensions of a request.
-    ///
-    /// To clone them is the application's code: if it panics, the visitor's own request is none the worse.
-    pub(crate) fn shared_extensions(&self, request: &Request) -> Result<Extensions, Bypass> {
+    pub(crate) fn shared_extensions(&self, request: &Request) -> Extensions {
         let mut shared = Extensions::new();
-        if self.shares.is_empty() {
-            return Ok(shared);
+        for share in &self.shares {
+            share(request.extensions(), &mut shared);
         }
-        let copy = || self.shares.iter().for_each(|share| share(request.extensions(), &mut shared));
-        catch_unwind(AssertUnwindSafe(copy)).map_err(|_| Bypass::Share)?;
-        Ok(shared)
+        shared
     }
 }
 

@@ -18,6 +18,7 @@ use common::{Gate, Handler, body, fetch, header, let_run, request, settled, stat
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use http_body_util::BodyExt;
+use tower_layer::Layer as _;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -365,7 +366,8 @@ async fn a_panic_before_the_render_holds_nobody() {
     }
 }
 
-/// I6: a stale page is served, whatever comes of rendering it again.
+/// I6: a stale page is served, whatever comes of rendering it again: a copy of what is shared, or, around a whole router,
+/// of all extensions, which is looked through for path parameters.
 #[tokio::test]
 async fn a_panic_before_a_regeneration_takes_no_page() {
     struct Armed(Arc<AtomicBool>);
@@ -375,27 +377,32 @@ async fn a_panic_before_a_regeneration_takes_no_page() {
             Self(Arc::clone(&self.0))
         }
     }
-    let (clock, armed) = (ManualClock::new(), Arc::new(AtomicBool::new(false)));
-    let isr = Isr::builder().clock(clock.clone()).build().unwrap();
-    let handler = Handler::counting();
-    let app = Router::new()
-        .route("/", get(handler.clone()))
-        .route_layer(isr.layer(RouteConfig::revalidate(MINUTE)).share::<Armed>());
-    let ask = async || {
-        let mut request = request("/");
-        request.extensions_mut().insert(Armed(Arc::clone(&armed)));
-        let response = common::send(&app, request).await;
-        (state(&response), body(response).await)
-    };
-    assert_eq!(ask().await, ("MISS", "render 1".into()));
-    clock.advance(MINUTE);
-    armed.store(true, Ordering::SeqCst);
-    for armed_before in [true, false] {
-        assert_eq!(ask().await, ("STALE", "render 1".into()), "{armed_before}");
-        settled(&isr).await;
-        armed.store(false, Ordering::SeqCst);
+    for around in [false, true] {
+        let (clock, armed) = (ManualClock::new(), Arc::new(AtomicBool::new(false)));
+        let isr = Isr::builder().clock(clock.clone()).build().unwrap();
+        let (layer, router) =
+            (isr.layer(RouteConfig::revalidate(MINUTE)), Router::new().route("/", get(Handler::counting())));
+        let app = if around {
+            Router::new().fallback_service(layer.layer(router))
+        } else {
+            router.route_layer(layer.share::<Armed>())
+        };
+        let ask = async || {
+            let mut request = request("/");
+            request.extensions_mut().insert(Armed(Arc::clone(&armed)));
+            let response = common::send(&app, request).await;
+            (state(&response), body(response).await)
+        };
+        assert_eq!(ask().await, ("MISS", "render 1".into()));
+        clock.advance(MINUTE);
+        armed.store(true, Ordering::SeqCst);
+        for armed_before in [true, false] {
+            assert_eq!(ask().await, ("STALE", "render 1".into()), "around: {around}, armed: {armed_before}");
+            settled(&isr).await;
+            armed.store(false, Ordering::SeqCst);
+        }
+        assert_eq!(ask().await, ("HIT", "render 2".into()), "around: {around}");
     }
-    assert_eq!(ask().await, ("HIT", "render 2".into()));
 }
 
 /// I6: orphans have places of their own: slow pages that visitors ask for and leave do not keep others stale.

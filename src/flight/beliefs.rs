@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 use crate::key::CacheKey;
-use crate::render::Site;
+use crate::render::Recipe;
 
 /// Handlers come from the application's routers; more than this many would be made up per request.
 const MOST: usize = 10_000;
@@ -21,24 +21,31 @@ pub(crate) struct Beliefs {
 
 impl Beliefs {
     /// A page of this handler rendered well: a failure is a failure from now on.
-    pub(crate) fn rendered_well(&self, site: &Site, key: &CacheKey) {
+    pub(crate) fn rendered_well(&self, recipe: &Recipe, key: &CacheKey) {
+        let Some(handler) = self.handler(recipe, key) else {
+            return;
+        };
         let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        if site.is_one_handler() && rendered.len() < MOST {
-            rendered.insert(self.handler(site, key));
+        if rendered.len() < MOST {
+            rendered.insert(handler);
         }
     }
 
-    /// Whether a failing first render may be taken at its word. Where the pattern of the handler is not known (around a
-    /// whole router, behind a wildcard), one page says nothing about another.
-    pub(crate) fn believes(&self, site: &Site, key: &CacheKey) -> bool {
-        let rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        site.is_one_handler() && rendered.contains(&self.handler(site, key))
+    /// Whether a failing first render may be taken at its word.
+    pub(crate) fn believes(&self, recipe: &Recipe, key: &CacheKey) -> bool {
+        let handler = self.handler(recipe, key);
+        let rendered = || self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        handler.is_some_and(|handler| rendered().contains(&handler))
     }
 
-    /// A pattern in one layer; in another namespace, for another host or another variant it may be another handler.
-    fn handler(&self, site: &Site, key: &CacheKey) -> u64 {
+    /// A pattern in one layer; in another namespace, for another host or another variant it may be another handler. None
+    /// where there may be several behind the pattern (a wildcard) or no pattern is known (around a whole router): there
+    /// one page says nothing about another.
+    fn handler(&self, recipe: &Recipe, key: &CacheKey) -> Option<u64> {
+        let matched = recipe.matched.as_ref()?;
         let key = key.parts();
-        self.hasher.hash_one((site.layer, key.namespace, key.pattern, key.nest, key.host, key.headers, key.cookies))
+        let handler = (recipe.layer, key.namespace, key.pattern, key.nest, key.host, key.headers, key.cookies);
+        (!matched.as_str().contains("{*")).then(|| self.hasher.hash_one(handler))
     }
 
     /// Whether a warning of this kind is the first for the pattern.

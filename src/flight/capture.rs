@@ -24,13 +24,9 @@ use crate::render::Notes;
 /// A page of up to this many bytes that does not wait for anything is complete before its head is published.
 const COMPLETE_FIRST: usize = 64 << 10;
 
-/// Frames without a byte in a row.
-const MAX_EMPTY: usize = 10_000;
-
 /// How long a reader of a body that is not kept may read nothing while another one waits for more.
 const STALL: Duration = Duration::from_secs(5);
 
-const IDLE: &str = "the page does nothing but begin";
 const STALLED: &str = "the page stalled longer than its render timeout";
 
 /// Bytes that all flights together may hold, with what it costs to hold them in pieces.
@@ -129,7 +125,6 @@ fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, ()> {
 impl Capture<'_> {
     async fn run(mut self) -> Landing {
         let most = self.lead.max_body_bytes();
-        let mut empty = 0;
         loop {
             let next = if self.published {
                 self.source.next().await
@@ -145,15 +140,8 @@ impl Capture<'_> {
                 continue;
             };
             match next {
-                Next::Chunk(chunk) if chunk.is_empty() => {
-                    // Always ready and never a byte: neither a limit nor a timeout would end it.
-                    empty += 1;
-                    if empty > MAX_EMPTY {
-                        return self.broken(IDLE.into());
-                    }
-                }
+                Next::Chunk(chunk) if chunk.is_empty() => {}
                 Next::Chunk(chunk) => {
-                    empty = 0;
                     if self.bytes + chunk.len() > most {
                         return self.pass_on(Pass::TooLarge, chunk).await;
                     }
@@ -197,20 +185,29 @@ impl Capture<'_> {
     /// Nothing of what follows a trailer is data; it is read to the body's end, so that its maker can finish.
     async fn drain(&mut self, mut trailers: HeaderMap) -> End {
         loop {
-            match self.source.next().await {
-                Next::Chunk(_) => {}
-                Next::Trailers(more) => trailers.extend(more),
-                Next::End => return self.clean_end(trailers),
-                Next::Error(message) => return End::Broken(message),
-                Next::Panicked(panic) => return End::Broken(panic.message()),
-                Next::TimedOut => return End::Broken(STALLED.into()),
+            let next = self.source.next().await;
+            if let Some(end) = self.end(next, &mut trailers) {
+                return end;
             }
         }
     }
 
-    fn clean_end(&self, mut trailers: HeaderMap) -> End {
-        clean(&mut trailers, &self.lead.shared.headers);
-        if trailers.is_empty() { End::Clean } else { End::Trailers(Arc::new(trailers)) }
+    /// How a body ends whose head is out; `None` while it goes on.
+    fn end(&self, next: Next, trailers: &mut HeaderMap) -> Option<End> {
+        Some(match next {
+            Next::Chunk(_) => return None,
+            Next::Trailers(more) => {
+                trailers.extend(more);
+                return None;
+            }
+            Next::End => {
+                clean(trailers, &self.lead.shared.headers);
+                if trailers.is_empty() { End::Clean } else { End::Trailers(Arc::new(std::mem::take(trailers))) }
+            }
+            Next::Error(message) => End::Broken(message),
+            Next::Panicked(panic) => End::Broken(panic.message()),
+            Next::TimedOut => End::Broken(STALLED.into()),
+        })
     }
 
     /// The body has ended cleanly: it is an entry, unless something was said against it meanwhile.
@@ -239,8 +236,8 @@ impl Capture<'_> {
 
     fn seal(&self, notes: Notes) -> Option<Page> {
         let lead = self.lead;
-        let route = lead.recipe.site.route.settings();
-        let mut tags = lead.recipe.site.route.check().unwrap_or_default().to_vec();
+        let route = lead.recipe.route.settings();
+        let mut tags = lead.recipe.route.check().unwrap_or_default().to_vec();
         for tag in notes.tags {
             if !tags.contains(&tag) {
                 tags.push(tag);
@@ -286,27 +283,16 @@ impl Capture<'_> {
                 // Nobody reads any more.
                 return Landing::PassedOn(reason);
             }
-            let mut empty = 0;
             chunk = loop {
-                let end = match self.source.next().await {
+                match self.source.next().await {
                     Next::Chunk(chunk) if !chunk.is_empty() => break chunk,
-                    Next::Chunk(_) | Next::Trailers(_) if empty > MAX_EMPTY => End::Broken(IDLE.into()),
-                    Next::Chunk(_) => {
-                        empty += 1;
-                        continue;
+                    next => {
+                        if let Some(end) = self.end(next, &mut trailers) {
+                            flight.end_body(end);
+                            return Landing::PassedOn(reason);
+                        }
                     }
-                    Next::Trailers(more) => {
-                        empty += 1;
-                        trailers.extend(more);
-                        continue;
-                    }
-                    Next::End => self.clean_end(trailers),
-                    Next::Error(message) => End::Broken(message),
-                    Next::Panicked(panic) => End::Broken(panic.message()),
-                    Next::TimedOut => End::Broken(STALLED.into()),
-                };
-                flight.end_body(end);
-                return Landing::PassedOn(reason);
+                }
             };
         }
     }
@@ -322,7 +308,7 @@ async fn room(lead: &Lead) -> bool {
         }
         let readers = before.map_or(0, |stalled| lead.flight.cut(stalled));
         if readers > 0 {
-            let route = lead.recipe.site.pattern();
+            let route = lead.recipe.pattern();
             tracing::debug!(target: "axum_isr", %route, readers, "cut: others waited for a page that is not kept");
         }
     }

@@ -88,35 +88,8 @@ pub(super) enum Landing {
     Abandoned,
 }
 
-/// A flight that has no leader yet. Dropped like this (what an application wrote has panicked), it is abandoned.
-pub(crate) struct Start {
-    shared: Arc<Shared>,
-    flight: Arc<Flight>,
-    led: bool,
-}
-
-impl Start {
-    pub(crate) fn new(shared: Arc<Shared>, flight: Arc<Flight>) -> Self {
-        Self { shared, flight, led: false }
-    }
-
-    /// For its leader.
-    fn take(mut self) -> (Arc<Shared>, Arc<Flight>) {
-        self.led = true;
-        (Arc::clone(&self.shared), Arc::clone(&self.flight))
-    }
-}
-
-impl Drop for Start {
-    fn drop(&mut self) {
-        if !self.led {
-            abandon(&self.shared, &self.flight);
-        }
-    }
-}
-
 /// Nobody will land this flight.
-fn abandon(shared: &Shared, flight: &Arc<Flight>) {
+pub(crate) fn abandon(shared: &Shared, flight: &Arc<Flight>) {
     shared.flights.leave(flight);
     flight.end(Outcome::Abandoned);
     give_up_body(flight);
@@ -131,7 +104,7 @@ fn give_up_body(flight: &Flight) {
 pub(crate) struct Lead {
     pub(super) shared: Arc<Shared>,
     pub(super) flight: Arc<Flight>,
-    pub(super) recipe: Recipe,
+    pub(super) recipe: Arc<Recipe>,
     pub(super) purpose: Purpose,
     pub(super) context: Arc<RenderContext>,
     inner_path: Box<str>,
@@ -141,11 +114,16 @@ pub(crate) struct Lead {
 
 impl Lead {
     /// Made where the request is: the render context learns what render the request belongs to.
-    pub(crate) fn new(start: Start, key: CacheKey, recipe: Recipe, purpose: Purpose) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        flight: Arc<Flight>,
+        key: CacheKey,
+        recipe: Arc<Recipe>,
+        purpose: Purpose,
+    ) -> Self {
         let inner_path = key.parts().inner.into();
-        let mode = recipe.site.route.settings().mode;
-        let context = Arc::new(RenderContext::new(start.shared.id, key, recipe.site.pattern(), purpose.reason(), mode));
-        let (shared, flight) = start.take();
+        let mode = recipe.route.settings().mode;
+        let context = Arc::new(RenderContext::new(shared.id, key, recipe.pattern(), purpose.reason(), mode));
         let begun = shared.next_render();
         Self { shared, flight, recipe, purpose, context, inner_path, begun }
     }
@@ -165,18 +143,20 @@ impl Lead {
     /// Works until the page is there, shutdown ends the patience, or nobody waits and there is no room for orphans.
     async fn supervise(&self, mut permit: Option<OwnedSemaphorePermit>) -> Landing {
         let mut work = pin!(self.work());
-        let mut stop = pin!(self.shared.stop.cancelled());
-        let mut overdue = pin!(self.overdue());
+        // A body that is always ready leaves nothing of the task's budget, without which time does not pass.
+        let mut stop = pin!(unconstrained(self.shared.stop.cancelled()));
+        // A body that drips may take its time for those who read it, but not a place among the background renders.
+        let limit = self.shared.render_timeout.saturating_mul(BACKGROUND_RENDERS);
+        let mut overdue = pin!(unconstrained(tokio::time::sleep(limit)));
         let mut late = false;
         poll_fn(|cx| {
             if let Poll::Ready(landing) = work.as_mut().poll(cx) {
                 return Poll::Ready(landing);
             }
-            // A body that is always ready leaves nothing of the task's budget, without which time does not pass.
-            if pin!(unconstrained(stop.as_mut())).poll(cx).is_ready() {
+            if stop.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Landing::Abandoned);
             }
-            late = late || pin!(unconstrained(overdue.as_mut())).poll(cx).is_ready();
+            late = late || overdue.as_mut().poll(cx).is_ready();
             // Until a visitor comes while this gives up.
             while self.flight.poll_unwatched(cx).is_ready() {
                 permit = permit.take().or_else(|| Arc::clone(&self.shared.orphans).try_acquire_owned().ok());
@@ -196,12 +176,6 @@ impl Lead {
         .await
     }
 
-    /// The end of a render that nobody waits for: a body that drips may take its time for those who read it, but not a
-    /// place among the background renders.
-    async fn overdue(&self) {
-        tokio::time::sleep(self.shared.render_timeout.saturating_mul(BACKGROUND_RENDERS)).await;
-    }
-
     async fn work(&self) -> Landing {
         let response = match self.render().await {
             Ok(response) => response,
@@ -210,8 +184,8 @@ impl Lead {
         if self.context.is_forbidden() {
             return self.forbidden(response).await;
         }
-        let route = self.recipe.site.route.settings();
-        let matched = self.recipe.site.matched.is_some();
+        let route = self.recipe.route.settings();
+        let matched = self.recipe.matched.is_some();
         let verdict = response::judge(response.status(), response.headers(), route, matched);
         if let Some(reason) = self.context.refusal() {
             // What a handler says in the course of failing does not take the old page with it.
@@ -241,14 +215,14 @@ impl Lead {
         };
         let render = contained(async {
             let renderer = Arc::clone(&self.recipe.renderer);
-            renderer.render(request, &self.inner_path, &self.recipe.site, &self.context).await
+            renderer.render(request, &self.inner_path, &self.recipe, &self.context).await
         });
         match tokio::time::timeout(self.shared.render_timeout, render).await {
             Err(_) => Err(Landing::TimedOut),
             Ok(Err(panic)) => Err(Landing::Panicked(panic)),
             Ok(Ok(Rendered::Response(response))) => Ok(response),
             Ok(Ok(Rendered::Rewritten)) => {
-                let pattern = self.recipe.site.pattern();
+                let pattern = self.recipe.pattern();
                 if self.shared.beliefs.first_warning(pattern, "rewritten") {
                     tracing::warn!(
                         target: "axum_isr",
@@ -310,8 +284,8 @@ impl Lead {
             Landing::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
             _ => return landing,
         };
-        let pattern = self.recipe.site.pattern();
-        if self.shared.beliefs.believes(&self.recipe.site, &self.context.key) || !self.flight.is_watched() {
+        let pattern = self.recipe.pattern();
+        if self.shared.beliefs.believes(&self.recipe, &self.context.key) || !self.flight.is_watched() {
             return landing;
         }
         self.flight.doubt();
@@ -334,7 +308,7 @@ impl Lead {
     }
 
     pub(super) fn max_body_bytes(&self) -> usize {
-        self.recipe.site.route.settings().max_body_bytes.min(self.shared.memory.largest_body())
+        self.recipe.route.settings().max_body_bytes.min(self.shared.memory.largest_body())
     }
 
     fn keeps(&self) -> bool {
@@ -378,7 +352,7 @@ impl Lead {
     /// The old page stays, and is not tried again before its back-off is over.
     fn regeneration_failed(&self, old: &Page, what: &'static str) {
         let failures = old.failed(self.shared.time.monotonic(), self.shared.noise());
-        telemetry::regeneration_failed(&self.shared, &self.recipe.site, &self.context.key, what, failures);
+        telemetry::regeneration_failed(&self.shared, &self.recipe, &self.context.key, what, failures);
     }
 
     /// A page that could not be made says nothing about whether it is shareable.
@@ -388,7 +362,7 @@ impl Lead {
             Purpose::LookAgain { was } => self.remember(*was),
             Purpose::First { .. } | Purpose::Show => {}
         }
-        telemetry::failed(&self.shared, &self.recipe.site, &self.context.key, what);
+        telemetry::failed(&self.shared, &self.recipe, &self.context.key, what);
     }
 
     /// Memory tier first, then the table, then the waiters.
@@ -422,14 +396,14 @@ impl Lead {
             Landing::PassedOn(reason) => Outcome::Pass(reason),
             Landing::Abandoned => Outcome::Abandoned,
         };
-        telemetry::landed(&self.shared, &self.recipe.site, &self.context.key, &outcome, self.purpose.as_str());
+        telemetry::landed(&self.shared, &self.recipe, &self.context.key, &outcome, self.purpose.as_str());
         self.shared.flights.leave(&self.flight);
         self.flight.end(outcome);
         give_up_body(&self.flight);
     }
 
     fn keep(&self, page: Arc<Page>, head: Arc<Head>) -> Outcome {
-        self.shared.beliefs.rendered_well(&self.recipe.site, &self.context.key);
+        self.shared.beliefs.rendered_well(&self.recipe, &self.context.key);
         if self.keeps() {
             if !self.shared.memory.admits(&page.key, &page) {
                 self.not_kept(Pass::TooLarge, false);
@@ -438,7 +412,7 @@ impl Lead {
             // Not always the newest: a page may be rendered for a GET and for a HEAD at the same time.
             let put = || self.shared.memory.put(page.key.clone(), Slot::Page(Arc::clone(&page)));
             if !self.shared.is_closing() && self.shared.flights.hold(&page.key, put) {
-                telemetry::stored(&self.shared, &self.recipe.site, &page);
+                telemetry::stored(&self.shared, &self.recipe, &page);
             }
         }
         Outcome::Page(page, head)

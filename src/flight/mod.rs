@@ -37,8 +37,8 @@ mod sync {
 
 pub(crate) use beliefs::Beliefs;
 pub(crate) use capture::CaptureBudget;
-pub(crate) use lead::{Lead, Purpose, Start};
+pub(crate) use lead::{Lead, Purpose, abandon};
 pub(crate) use outcome::{Failure, Head, Outcome};
-pub(crate) use running::Verdict;
+pub(crate) use running::{Flight, Verdict};
 pub(crate) use table::{Entered, Table};
 pub(crate) use waiter::{Step, Waiter, lone_flight};

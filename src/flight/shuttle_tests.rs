@@ -20,7 +20,7 @@ use shuttle::sync::Mutex;
 use shuttle::thread;
 
 use super::super::body::End;
-use super::super::lead::{Lead, Purpose, Start};
+use super::super::lead::{Lead, Purpose};
 use super::super::outcome::{Head, Outcome};
 use super::super::running::{Flight, Verdict};
 use super::super::waiter::{Step, Waiter};
@@ -29,7 +29,7 @@ use crate::isr::Isr;
 use crate::key::CacheKey;
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
-use crate::render::{Recipe, RenderContext, Rendered, Renderer, Site};
+use crate::render::{Recipe, RenderContext, Rendered, Renderer};
 
 const KEY: &[u8] = b"key";
 const RANDOM: usize = 5_000;
@@ -196,7 +196,7 @@ impl Renderer for Nobody {
         self: Arc<Self>,
         _: axum::extract::Request,
         _: &str,
-        _: &Arc<Site>,
+        _: &Arc<Recipe>,
         _: &Arc<RenderContext>,
     ) -> Pin<Box<dyn Future<Output = Rendered> + Send>> {
         Box::pin(async { Rendered::Rewritten })
@@ -215,17 +215,16 @@ fn a_dropped_leader_tells_everybody() {
                 let waiter = match shared.flights.enter(KEY, || None::<()>) {
                     Entered::Follow(waiter) => waiter,
                     Entered::Lead(waiter, flight) => {
-                        let site = Arc::new(Site {
+                        let recipe = Arc::new(Recipe {
+                            renderer: Arc::new(Nobody),
                             layer: 0,
                             route: RouteConfig::revalidate(Duration::from_secs(1)),
                             matched: None,
                             nested: None,
                             shared: Extensions::new(),
                         });
-                        let recipe = Recipe { renderer: Arc::new(Nobody), site };
                         let purpose = Purpose::First { head: false };
-                        let start = Start::new(Arc::clone(&shared), flight);
-                        let lead = Lead::new(start, CacheKey::new(KEY), recipe, purpose);
+                        let lead = Lead::new(Arc::clone(&shared), flight, CacheKey::new(KEY), recipe, purpose);
                         thread::spawn(move || drop(lead));
                         waiter
                     }

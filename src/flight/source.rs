@@ -24,15 +24,19 @@ pub(super) enum Next {
     TimedOut,
 }
 
+/// Frames without a byte in a row.
+const MAX_EMPTY: usize = 10_000;
+
 pub(super) struct Source {
     body: Body,
+    empty: usize,
     /// Between two frames.
     timeout: Duration,
 }
 
 impl Source {
     pub(super) fn new(body: Body, timeout: Duration) -> Self {
-        Self { body, timeout }
+        Self { body, empty: 0, timeout }
     }
 
     /// What is there now; `None` if the body has to be waited for.
@@ -72,10 +76,16 @@ impl Source {
         Poll::Ready(match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(None)) => Next::End,
-            Ok(Poll::Ready(Some(Ok(frame)))) => match frame.into_data() {
-                Ok(chunk) => Next::Chunk(chunk),
-                Err(frame) => Next::Trailers(frame.into_trailers().unwrap_or_default()),
-            },
+            Ok(Poll::Ready(Some(Ok(frame)))) => {
+                let says = frame.data_ref().is_some_and(|chunk| !chunk.is_empty());
+                self.empty = if says { 0 } else { self.empty + 1 };
+                match frame.into_data() {
+                    // Always ready and never a byte: neither a limit nor a timeout would end it.
+                    _ if self.empty > MAX_EMPTY => Next::Error("the page does nothing but begin".into()),
+                    Ok(chunk) => Next::Chunk(chunk),
+                    Err(frame) => Next::Trailers(frame.into_trailers().unwrap_or_default()),
+                }
+            }
             Ok(Poll::Ready(Some(Err(error)))) => Next::Error(error.to_string().into()),
             Err(payload) => Next::Panicked(Panic::new(payload)),
         })

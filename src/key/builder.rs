@@ -1,7 +1,7 @@
 //! Writes the key of a request. A key of ordinary length is written on the stack: a HIT allocates nothing for it.
 
 use axum::extract::{MatchedPath, NestedPath, OriginalUri, Request};
-use http::header;
+use http::{Uri, header};
 
 use super::{CacheKey, FIELDS, MAX_KEY_INPUT, START, cookie, query};
 use crate::policy::request::Bypass;
@@ -32,14 +32,18 @@ impl KeyBuffer {
     }
 }
 
+/// What the visitor asked for: a nest takes its prefix off the path.
+#[inline]
+pub(crate) fn original_uri(request: &Request) -> &Uri {
+    request.extensions().get::<OriginalUri>().map_or(request.uri(), |uri| &uri.0)
+}
+
 /// Builds the key of a request.
 #[inline]
 pub(crate) fn build<'k>(buffer: &'k mut KeyBuffer, request: &Request, route: &RouteConfig) -> Result<&'k [u8], Bypass> {
     let settings = route.settings();
     let extensions = request.extensions();
-    let inner = request.uri();
-    let original = extensions.get::<OriginalUri>().map_or(inner, |uri| &uri.0);
-    let (path, inner) = (original.path(), inner.path());
+    let (path, inner) = (original_uri(request).path(), request.uri().path());
     if !path.starts_with('/') {
         return Err(Bypass::Path);
     }

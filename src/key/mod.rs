@@ -33,7 +33,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use builder::{KeyBuffer, build, owned};
+pub(crate) use builder::{KeyBuffer, build, original_uri, owned};
 pub(crate) use parts::Parts;
 pub(crate) use storage::CacheKey;
 

@@ -128,7 +128,7 @@ fn is_taken(name: &HeaderName) -> bool {
         "www-authenticate",
     ];
     let name = name.as_str();
-    NAMES.binary_search(&name).is_ok() || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// RFC 9213 §3.1.

@@ -23,7 +23,7 @@ pub(crate) enum Bypass {
     Path,
     /// Path parameters without a pattern.
     NestParameters,
-    /// What `IsrLayer::share` shares panicked when it was cloned.
+    /// An extension panicked when it was cloned.
     Share,
     /// No runtime, or one without timers.
     NoRuntime,

@@ -16,6 +16,6 @@ mod reroute;
 pub use context::RenderReason;
 pub(crate) use context::{Marker, Notes, RENDER, RenderContext};
 pub use extract::{DynamicRejection, DynamicRequest, Render};
-pub(crate) use recipe::{Recipe, Rendered, Renderer, Site};
+pub(crate) use recipe::{Recipe, Rendered, Renderer};
 pub(crate) use request::render_request;
 pub(crate) use reroute::reroute;

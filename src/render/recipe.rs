@@ -21,28 +21,22 @@ pub(crate) enum Rendered {
 
 /// An inner service, without its type.
 pub(crate) trait Renderer: Send + Sync {
-    /// Sends the render request through the site's pattern into the inner service.
+    /// Sends the render request through the recipe's pattern into the inner service.
     fn render(
         self: Arc<Self>,
         request: Request,
         inner_path: &str,
-        site: &Arc<Site>,
+        recipe: &Arc<Recipe>,
         context: &Arc<RenderContext>,
     ) -> Pin<Box<dyn Future<Output = Rendered> + Send>>;
 }
 
-/// An inner service, and the place where it stands.
-#[derive(Clone)]
-pub(crate) struct Recipe {
-    pub(crate) renderer: Arc<dyn Renderer>,
-    pub(crate) site: Arc<Site>,
-}
-
-/// Where axum's routing stood, the route's configuration, and the application-wide extensions.
+/// The inner service, where axum's routing stood, the route's configuration, and the application-wide extensions.
 ///
 /// Holds nothing of the visitor's request but routing data, which belongs to the router, and the types that the
 /// application declared as shared.
-pub(crate) struct Site {
+pub(crate) struct Recipe {
+    pub(crate) renderer: Arc<dyn Renderer>,
     /// The layer, by number.
     pub(crate) layer: u64,
     pub(crate) route: RouteConfig,
@@ -51,7 +45,7 @@ pub(crate) struct Site {
     pub(crate) shared: Extensions,
 }
 
-impl Site {
+impl Recipe {
     /// Whether axum's routing stood at the same place.
     pub(crate) fn is_routed(&self, matched: Option<&MatchedPath>, nested: Option<&NestedPath>) -> bool {
         self.matched.as_ref().map(MatchedPath::as_str) == matched.map(MatchedPath::as_str)
@@ -65,11 +59,5 @@ impl Site {
             (None, Some(nested)) => nested.as_str(),
             (None, None) => "",
         }
-    }
-
-    /// Whether the pattern is that of one handler. A wildcard or a nest may have a whole router behind it, of which one
-    /// page says nothing about another.
-    pub(crate) fn is_one_handler(&self) -> bool {
-        self.matched.as_ref().is_some_and(|pattern| !pattern.as_str().contains("{*"))
     }
 }

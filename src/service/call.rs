@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use tower_service::Service;
 
 use super::lookup::Found;
-use super::renderer::Inner;
+use super::renderer::Rerouted;
 use super::visit::Visit;
 use crate::future::ResponseFuture;
 use crate::isr::Shared;
@@ -30,8 +30,8 @@ pub struct IsrService<S> {
 /// and a HIT never clones the inner service.
 pub(super) struct Core<S> {
     pub(super) layer: Arc<State>,
-    /// Apart: renders hold it, and need nothing of the layer.
-    pub(super) inner: Arc<Inner<S>>,
+    pub(super) service: S,
+    pub(super) rerouted: Mutex<Option<Rerouted>>,
 }
 
 /// What an inner service has to be.
@@ -55,7 +55,7 @@ impl<S> Bounds for S where
 
 impl<S> IsrService<S> {
     pub(crate) fn new(layer: Arc<State>, service: S) -> Self {
-        Self { core: Arc::new(Core { layer, inner: Arc::new(Inner::new(service)) }) }
+        Self { core: Arc::new(Core { layer, service, rerouted: Mutex::default() }) }
     }
 }
 
@@ -102,7 +102,7 @@ impl<S: Bounds> Core<S> {
     fn call(self: &Arc<Self>, request: Request) -> ResponseFuture<S> {
         let given = request.extensions().get::<RouteConfig>();
         let Some(route) = given.or(self.layer.route()) else {
-            return ResponseFuture::own(self.inner.service.clone(), request, None);
+            return ResponseFuture::own(self.service.clone(), request, None);
         };
         match self.decide(&request, route, given.is_some() || self.layer.refused) {
             Found::Answer(response) => ResponseFuture::ready(response),
@@ -118,7 +118,7 @@ impl<S: Bounds> Core<S> {
                 ResponseFuture::flow(Box::pin(visit.run()))
             }
             // The layer that decided has marked it, and noted it.
-            Found::Bypass(Bypass::Inner) => ResponseFuture::own(self.inner.service.clone(), request, None),
+            Found::Bypass(Bypass::Inner) => ResponseFuture::own(self.service.clone(), request, None),
             Found::Bypass(reason) => {
                 telemetry::bypassed(self.shared(), &request, reason);
                 let route = route.clone();
@@ -170,7 +170,7 @@ impl<S: Bounds> Core<S> {
     /// The visitor's own request.
     fn own(&self, mut request: Request, route: RouteConfig, mode: Dynamic, reason: &'static str) -> ResponseFuture<S> {
         Marker::Visitor(mode).put(request.extensions_mut(), route);
-        ResponseFuture::own(self.inner.service.clone(), request, self.note(reason))
+        ResponseFuture::own(self.service.clone(), request, self.note(reason))
     }
 
     /// What `Cache-Status` says of a request that went on, in debug mode.

@@ -1,12 +1,13 @@
 //! What the memory tier says, and the background work that follows from it.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{FromRequestParts, MatchedPath, NestedPath, OriginalUri, RawPathParams, Request};
+use axum::extract::{FromRequestParts, MatchedPath, NestedPath, RawPathParams, Request};
 use axum::response::Response;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
@@ -14,15 +15,15 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::call::{Bounds, Core};
 use crate::clock::WallTime;
 use crate::entry::{Served, Wanted, answer};
-use crate::flight::{Entered, Lead, Purpose, Start, Waiter, lone_flight};
+use crate::flight::{Entered, Flight, Lead, Purpose, Waiter, abandon, lone_flight};
 use crate::isr::Mode;
-use crate::key::CacheKey;
+use crate::key::{self, CacheKey};
 use crate::memory::{Page, Slot};
 use crate::policy::freshness::Freshness;
 use crate::policy::request::{Admitted, Bypass};
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
-use crate::render::{Recipe, RenderContext, Site};
+use crate::render::{Recipe, RenderContext};
 use crate::telemetry;
 
 /// What a request finds.
@@ -127,10 +128,8 @@ impl<S: Bounds> Core<S> {
             Entered::Follow(waiter) => Found::Wait(waiter, admitted),
             Entered::Full => Found::Own(Pass::Waiters),
             Entered::Lead(waiter, flight) => {
-                let start = Start::new(Arc::clone(shared), flight);
                 let purpose = Purpose::First { head: admitted.head };
-                let recipe = self.recipe(request, route)?;
-                Lead::new(start, CacheKey::new(key), recipe, purpose).spawn(&runtime, None);
+                self.lead(flight, CacheKey::new(key), request, route, purpose)?.spawn(&runtime, None);
                 Found::Wait(waiter, admitted)
             }
         })
@@ -148,9 +147,7 @@ impl<S: Bounds> Core<S> {
         let runtime = self.may_render(key)?;
         let key = CacheKey::new(key);
         let (flight, waiter) = lone_flight(key.clone()).ok_or(Bypass::NoRuntime)?;
-        let start = Start::new(Arc::clone(self.shared()), flight);
-        let recipe = self.recipe(request, route)?;
-        Lead::new(start, key, recipe, Purpose::Show).spawn(&runtime, None);
+        self.lead(flight, key, request, route, Purpose::Show)?.spawn(&runtime, None);
         Ok(Found::Wait(waiter, admitted))
     }
 
@@ -166,15 +163,16 @@ impl<S: Bounds> Core<S> {
             // The next GET does it.
             return;
         }
-        let (Ok(recipe), Some((runtime, permit))) = (self.recipe(request, route), self.background()) else {
+        let Some((runtime, permit)) = self.background() else {
             return;
         };
         // Under the table's lock: a flight that has landed meanwhile has put another page here.
         let due = || shared.memory.page(page.key.as_bytes()).is_some_and(|now| Arc::ptr_eq(&now, page));
         if let Some(flight) = shared.flights.start(&page.key, due) {
-            let start = Start::new(Arc::clone(shared), flight);
             let purpose = Purpose::Regenerate { old: Arc::clone(page), head: admitted.head };
-            Lead::new(start, page.key.clone(), recipe, purpose).spawn(&runtime, Some(permit));
+            if let Ok(lead) = self.lead(flight, page.key.clone(), request, route, purpose) {
+                lead.spawn(&runtime, Some(permit));
+            }
         }
     }
 
@@ -185,7 +183,7 @@ impl<S: Bounds> Core<S> {
         if shared.flights.has(key) {
             return;
         }
-        let (Ok(recipe), Some((runtime, permit))) = (self.recipe(request, route), self.background()) else {
+        let Some((runtime, permit)) = self.background() else {
             return;
         };
         let key = CacheKey::new(key);
@@ -193,9 +191,10 @@ impl<S: Bounds> Core<S> {
             let slot = shared.memory.get(key.as_bytes());
             matches!(slot, Some(Slot::Pass(note)) if shared.time.monotonic() >= note.until)
         };
-        if let Some(flight) = shared.flights.start(&key, due) {
-            let start = Start::new(Arc::clone(shared), flight);
-            Lead::new(start, key, recipe, Purpose::LookAgain { was }).spawn(&runtime, Some(permit));
+        if let Some(flight) = shared.flights.start(&key, due)
+            && let Ok(lead) = self.lead(flight, key, request, route, Purpose::LookAgain { was })
+        {
+            lead.spawn(&runtime, Some(permit));
         }
     }
 
@@ -214,20 +213,45 @@ impl<S: Bounds> Core<S> {
         Some((runtime, permit))
     }
 
+    /// Whoever leads this flight; if nobody can, it is over.
+    fn lead(
+        self: &Arc<Self>,
+        flight: Arc<Flight>,
+        key: CacheKey,
+        request: &Request,
+        route: &RouteConfig,
+        purpose: Purpose,
+    ) -> Result<Lead, Bypass> {
+        let recipe = self.recipe(request, route).inspect_err(|_| abandon(self.shared(), &flight))?;
+        Ok(Lead::new(Arc::clone(self.shared()), flight, key, recipe, purpose))
+    }
+
     /// How to render the page without this visitor.
-    fn recipe(&self, request: &Request, route: &RouteConfig) -> Result<Recipe, Bypass> {
+    ///
+    /// Extensions are cloned for it, which is the application's code: if that panics, the visitor's own request is none
+    /// the worse.
+    fn recipe(self: &Arc<Self>, request: &Request, route: &RouteConfig) -> Result<Arc<Recipe>, Bypass> {
+        catch_unwind(AssertUnwindSafe(|| self.write_recipe(request, route))).unwrap_or(Err(Bypass::Share))
+    }
+
+    fn write_recipe(self: &Arc<Self>, request: &Request, route: &RouteConfig) -> Result<Arc<Recipe>, Bypass> {
         let extensions = request.extensions();
         let matched = extensions.get::<MatchedPath>().cloned();
         // As in the key: a nest has taken its prefix off the path, or there is none.
-        let stripped = extensions.get::<OriginalUri>().is_some_and(|uri| uri.0.path() != request.uri().path());
+        let stripped = key::original_uri(request).path() != request.uri().path();
         let nested = extensions.get::<NestedPath>().filter(|_| stripped).cloned();
         if matched.is_none() && has_parameters_beyond(nested.as_ref().map_or("", NestedPath::as_str), request) {
             self.warn_of_nest();
             return Err(Bypass::NestParameters);
         }
-        let shared = self.layer.shared_extensions(request)?;
-        let site = Arc::new(Site { layer: self.layer.id, route: route.clone(), matched, nested, shared });
-        Ok(Recipe { renderer: Arc::clone(&self.inner) as _, site })
+        Ok(Arc::new(Recipe {
+            renderer: Arc::clone(self) as _,
+            layer: self.layer.id,
+            route: route.clone(),
+            matched,
+            nested,
+            shared: self.layer.shared_extensions(request),
+        }))
     }
 
     fn warn_of_nest(&self) {

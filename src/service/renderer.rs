@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -13,46 +13,34 @@ use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
 use tower_service::Service;
 
-use super::call::Bounds;
-use crate::render::{Marker, RenderContext, Rendered, Renderer, Site, reroute};
-
-/// The inner service, with what renders need of it.
-pub(super) struct Inner<S> {
-    pub(super) service: S,
-    rerouted: Mutex<Option<Rerouted>>,
-}
-
-impl<S> Inner<S> {
-    pub(super) fn new(service: S) -> Self {
-        Self { service, rerouted: Mutex::default() }
-    }
-}
+use super::call::{Bounds, Core};
+use crate::render::{Marker, Recipe, RenderContext, Rendered, Renderer, reroute};
 
 /// What a render request carries to the endpoint of its router.
 struct Ticket {
     /// The path that the visitor's request had here.
     inner_path: Box<str>,
-    site: Arc<Site>,
+    recipe: Arc<Recipe>,
     context: Arc<RenderContext>,
     reached: AtomicBool,
 }
 
-impl<S: Bounds> Renderer for Inner<S> {
+impl<S: Bounds> Renderer for Core<S> {
     fn render(
         self: Arc<Self>,
         mut request: Request,
         inner_path: &str,
-        site: &Arc<Site>,
+        recipe: &Arc<Recipe>,
         context: &Arc<RenderContext>,
     ) -> Pin<Box<dyn Future<Output = Rendered> + Send>> {
         let ticket = Arc::new(Ticket {
             inner_path: inner_path.into(),
-            site: Arc::clone(site),
+            recipe: Arc::clone(recipe),
             context: Arc::clone(context),
             reached: AtomicBool::new(false),
         });
         request.extensions_mut().insert(Arc::clone(&ticket));
-        let response = self.router(site).oneshot(request);
+        let response = self.router(recipe).oneshot(request);
         Box::pin(async move {
             let Ok(response) = response.await;
             // Relaxed: set in this task, if at all.
@@ -69,23 +57,23 @@ pub(super) struct Rerouted {
     router: Router,
 }
 
-impl<S: Bounds> Inner<S> {
-    fn router(self: &Arc<Self>, site: &Site) -> Router {
+impl<S: Bounds> Core<S> {
+    fn router(self: &Arc<Self>, recipe: &Recipe) -> Router {
         let mut kept = self.rerouted.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = kept.as_ref()
-            && site.is_routed(kept.matched.as_ref(), kept.nested.as_ref())
+            && recipe.is_routed(kept.matched.as_ref(), kept.nested.as_ref())
         {
             return kept.router.clone();
         }
-        let (matched, nested) = (site.matched.clone(), site.nested.clone());
+        let (matched, nested) = (recipe.matched.clone(), recipe.nested.clone());
         let router = reroute(matched.as_ref(), nested.as_ref(), Endpoint(Arc::downgrade(self)));
         *kept = Some(Rerouted { matched, nested, router: router.clone() });
         router
     }
 }
 
-/// Where that router leads. Weak, since the inner service keeps the router; whoever renders holds the inner service.
-struct Endpoint<S>(Weak<Inner<S>>);
+/// Where that router leads. Weak, since the core keeps the router; whoever renders holds the core.
+struct Endpoint<S>(Weak<Core<S>>);
 
 impl<S> Clone for Endpoint<S> {
     fn clone(&self) -> Self {
@@ -104,31 +92,31 @@ impl<S: Bounds> Service<Request> for Endpoint<S> {
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let ticket = request.extensions_mut().remove::<Arc<Ticket>>();
-        let (Some(inner), Some(ticket)) = (self.0.upgrade(), ticket) else {
+        let (Some(core), Some(ticket)) = (self.0.upgrade(), ticket) else {
             return Box::pin(ready(Ok(Response::default())));
         };
         if request.uri().path() != &*ticket.inner_path {
             return Box::pin(ready(Ok(Response::default())));
         }
         ticket.reached.store(true, Ordering::Relaxed);
-        restore(&mut request, &ticket.site, &ticket.context);
-        let response = inner.service.clone().oneshot(request);
+        restore(&mut request, &ticket.recipe, &ticket.context);
+        let response = core.service.clone().oneshot(request);
         Box::pin(async move { response.await.map(S::Response::into_response).map_err(Into::into) })
     }
 }
 
 /// What the inner service finds in its request's extensions: where axum's routing stood, what the application shares,
 /// and the render's context.
-fn restore(request: &mut Request, site: &Site, context: &Arc<RenderContext>) {
+fn restore(request: &mut Request, recipe: &Recipe, context: &Arc<RenderContext>) {
     let extensions = request.extensions_mut();
-    match &site.matched {
+    match &recipe.matched {
         Some(matched) => drop(extensions.insert(matched.clone())),
         None => drop(extensions.remove::<MatchedPath>()),
     }
-    match &site.nested {
+    match &recipe.nested {
         Some(nested) => drop(extensions.insert(nested.clone())),
         None => drop(extensions.remove::<NestedPath>()),
     }
-    extensions.extend(site.shared.clone());
-    Marker::Render(Arc::clone(context)).put(extensions, site.route.clone());
+    extensions.extend(recipe.shared.clone());
+    Marker::Render(Arc::clone(context)).put(extensions, recipe.route.clone());
 }

@@ -161,6 +161,6 @@ impl http_body::Body for NoBody {
 
 async fn send<S: Bounds>(core: &Core<S>, mut request: Request, route: RouteConfig) -> Response {
     Marker::Visitor(route.settings().mode).put(request.extensions_mut(), route);
-    let Ok(response) = core.inner.service.clone().oneshot(request).await.map_err(Into::<Infallible>::into);
+    let Ok(response) = core.service.clone().oneshot(request).await.map_err(Into::<Infallible>::into);
     response.into_response()
 }

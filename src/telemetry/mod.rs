@@ -18,17 +18,17 @@ mod stats;
 
 use std::fmt;
 
-use axum::extract::{MatchedPath, OriginalUri, Request};
+use axum::extract::{MatchedPath, Request};
 use tracing::{debug, trace, warn};
 
 use crate::entry::Served;
 use crate::flight::Outcome;
 use crate::isr::Shared;
-use crate::key::CacheKey;
+use crate::key::{self, CacheKey};
 use crate::memory::Page;
 use crate::policy::request::Bypass;
 use crate::policy::response::Pass;
-use crate::render::Site;
+use crate::render::Recipe;
 
 pub(crate) use stats::Counters;
 pub use stats::Stats;
@@ -46,8 +46,7 @@ impl fmt::Debug for Shown<'_> {
 }
 
 fn path(request: &Request) -> Shown<'_> {
-    // What the visitor asked for, also below a nest.
-    Shown(request.extensions().get::<OriginalUri>().map_or(request.uri(), |uri| &uri.0).path())
+    Shown(key::original_uri(request).path())
 }
 
 fn route(request: &Request) -> &str {
@@ -94,11 +93,11 @@ pub(crate) fn passed(shared: &Shared, request: &Request, reason: Pass) {
     );
 }
 
-pub(crate) fn stored(shared: &Shared, site: &Site, page: &Page) {
+pub(crate) fn stored(shared: &Shared, recipe: &Recipe, page: &Page) {
     shared.counters.stored.add();
     debug!(
         target: "axum_isr",
-        route = %site.pattern(),
+        route = %recipe.pattern(),
         path = ?Shown(page.key.parts().path),
         key = %page.key.storage_key(&shared.scope),
         bytes = page.entry.weight(),
@@ -106,11 +105,11 @@ pub(crate) fn stored(shared: &Shared, site: &Site, page: &Page) {
     );
 }
 
-pub(crate) fn landed(shared: &Shared, site: &Site, key: &CacheKey, outcome: &Outcome, purpose: &'static str) {
+pub(crate) fn landed(shared: &Shared, recipe: &Recipe, key: &CacheKey, outcome: &Outcome, purpose: &'static str) {
     shared.counters.renders.add();
     debug!(
         target: "axum_isr",
-        route = %site.pattern(),
+        route = %recipe.pattern(),
         path = ?Shown(key.parts().path),
         outcome = outcome.as_str(),
         purpose,
@@ -118,16 +117,16 @@ pub(crate) fn landed(shared: &Shared, site: &Site, key: &CacheKey, outcome: &Out
     );
 }
 
-pub(crate) fn failed(shared: &Shared, site: &Site, key: &CacheKey, what: &'static str) {
+pub(crate) fn failed(shared: &Shared, recipe: &Recipe, key: &CacheKey, what: &'static str) {
     shared.counters.failures.add();
-    debug!(target: "axum_isr", route = %site.pattern(), path = ?Shown(key.parts().path), what, "failed");
+    debug!(target: "axum_isr", route = %recipe.pattern(), path = ?Shown(key.parts().path), what, "failed");
 }
 
-pub(crate) fn regeneration_failed(shared: &Shared, site: &Site, key: &CacheKey, what: &'static str, failures: u32) {
+pub(crate) fn regeneration_failed(shared: &Shared, recipe: &Recipe, key: &CacheKey, what: &'static str, failures: u32) {
     shared.counters.failures.add();
     warn!(
         target: "axum_isr",
-        route = %site.pattern(),
+        route = %recipe.pattern(),
         path = ?Shown(key.parts().path),
         what,
         failures,
