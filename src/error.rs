@@ -30,3 +30,15 @@ impl ConfigError {
         self.setting
     }
 }
+
+/// Why nothing was invalidated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidateError {
+    /// What it names cannot be: which argument, what was expected and what came.
+    #[error(transparent)]
+    Invalid(#[from] ConfigError),
+    /// Pages can only be rendered where a tokio runtime with timers is.
+    #[error("there is no tokio runtime with timers here, which it takes to render pages")]
+    NoRuntime,
+}

@@ -9,6 +9,7 @@ use tower_layer::Layer;
 
 use crate::isr::Isr;
 use crate::policy::route::RouteConfig;
+use crate::render::LayerId;
 use crate::service::IsrService;
 
 /// Caches the pages of the routes it is added to.
@@ -20,7 +21,16 @@ use crate::service::IsrService;
 /// `.route_layer(…)` is the usual form; `.layer(…)` also wraps the router's 404 fallback. Adding it is cheap and
 /// registers nothing: axum may do it for each connection.
 #[derive(Clone)]
-pub struct IsrLayer(Arc<State>);
+pub struct IsrLayer(Arc<Origin>);
+
+/// The layer itself, from which services are made; they keep its state, but not this.
+struct Origin(Arc<State>);
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.0.isr.shared.renderers.release(&self.0.id);
+    }
+}
 
 type Share = fn(&Extensions, &mut Extensions);
 
@@ -32,23 +42,27 @@ pub(crate) struct State {
     pub(crate) refused: bool,
     shares: Vec<Share>,
     /// Tells this layer from others of its handle.
-    pub(crate) id: u64,
+    pub(crate) id: LayerId,
 }
 
 impl IsrLayer {
     /// A layer that acts only for requests that carry a [`RouteConfig`] in their extensions.
     #[must_use]
     pub fn new(isr: Isr) -> Self {
-        Self(Arc::new(State::new(isr, None, false)))
+        Self::of(State::new(isr, None, false))
     }
 
     /// A layer whose configuration cannot work: what it wraps is not cached, by no layer further in either.
     pub(crate) fn refusing(isr: Isr, route: RouteConfig) -> Self {
-        Self(Arc::new(State::new(isr, Some(route), true)))
+        Self::of(State::new(isr, Some(route), true))
     }
 
     pub(crate) fn with_config(isr: Isr, route: RouteConfig) -> Self {
-        Self(Arc::new(State::new(isr, Some(route), false)))
+        Self::of(State::new(isr, Some(route), false))
+    }
+
+    fn of(state: State) -> Self {
+        Self(Arc::new(Origin(Arc::new(state))))
     }
 
     /// Carries a request extension over into renders, which otherwise start without any.
@@ -57,14 +71,14 @@ impl IsrLayer {
     /// outside adds with `Extension(pool)`. Never for what belongs to a visitor: pages are shared.
     #[must_use]
     pub fn share<T: Clone + Send + Sync + 'static>(self) -> Self {
-        let mut state = Arc::unwrap_or_clone(self.0);
+        let mut state = State::clone(&self.0.0);
         state.id = state.isr.shared.next_layer();
         state.shares.push(|from, to| {
             if let Some(value) = from.get::<T>() {
                 to.insert(value.clone());
             }
         });
-        Self(Arc::new(state))
+        Self::of(state)
     }
 }
 
@@ -96,7 +110,7 @@ impl State {
 
 impl fmt::Debug for IsrLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IsrLayer").field("route", &self.0.route).finish_non_exhaustive()
+        f.debug_struct("IsrLayer").field("route", &self.0.0.route).finish_non_exhaustive()
     }
 }
 
@@ -104,6 +118,6 @@ impl<S> Layer<S> for IsrLayer {
     type Service = IsrService<S>;
 
     fn layer(&self, inner: S) -> IsrService<S> {
-        IsrService::new(Arc::clone(&self.0), inner)
+        IsrService::new(Arc::clone(&self.0.0), inner)
     }
 }

@@ -9,7 +9,6 @@ use crate::policy::cache_control::{self, ASK_EACH_TIME, Directive};
 use crate::policy::freshness::Window;
 use crate::policy::profile::{CDN_CACHE_CONTROL, Lifetime, ResponseHeaders};
 use crate::policy::route::Settings;
-use crate::policy::tag::Tag;
 
 /// A page as it is kept.
 #[derive(Debug)]
@@ -19,8 +18,6 @@ pub(crate) struct Entry {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     window: Window,
-    #[expect(dead_code, reason = "read by invalidation")]
-    tags: Box<[Tag]>,
     weight: usize,
 }
 
@@ -30,7 +27,6 @@ pub(crate) struct Draft<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) chunks: &'a [Bytes],
     pub(crate) window: Window,
-    pub(crate) tags: Vec<Tag>,
 }
 
 impl Draft<'_> {
@@ -52,12 +48,8 @@ impl Draft<'_> {
             headers.insert(header::ETAG, etag(&headers, &body));
         }
         let (headers, values) = compact(&headers, profile);
-        let tags = self.tags.into_boxed_slice();
-        let weight = size_of::<Entry>()
-            + body.len()
-            + heap_bytes(&headers, values)
-            + tags.iter().map(|tag| size_of::<Tag>() + tag.as_str().len()).sum::<usize>();
-        Entry { status: self.status, headers, body, window: self.window, tags, weight }
+        let weight = size_of::<Entry>() + body.len() + heap_bytes(&headers, values);
+        Entry { status: self.status, headers, body, window: self.window, weight }
     }
 }
 
@@ -195,14 +187,8 @@ mod tests {
 
     fn seal(headers: &HeaderMap, route: &RouteConfig, profile: &ResponseHeaders, body: &'static str) -> Entry {
         let window = Window::new(WallTime(0), Revalidate::After(Duration::from_secs(60)), Duration::from_secs(90));
-        Draft {
-            status: StatusCode::OK,
-            headers,
-            chunks: &[Bytes::from_static(body.as_bytes())],
-            window,
-            tags: Vec::new(),
-        }
-        .seal(route.settings(), profile)
+        Draft { status: StatusCode::OK, headers, chunks: &[Bytes::from_static(body.as_bytes())], window }
+            .seal(route.settings(), profile)
     }
 
     fn text<'e>(entry: &'e Entry, name: &str) -> &'e str {

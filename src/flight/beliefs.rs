@@ -44,7 +44,7 @@ impl Beliefs {
     fn handler(&self, recipe: &Recipe, key: &CacheKey) -> Option<u64> {
         let matched = recipe.matched.as_ref()?;
         let key = key.parts();
-        let handler = (recipe.layer, key.namespace, key.pattern, key.nest, key.host, key.headers, key.cookies);
+        let handler = (recipe.layer.number(), key.namespace, key.pattern, key.nest, key.host, key.headers, key.cookies);
         (!matched.as_str().contains("{*")).then(|| self.hasher.hash_one(handler))
     }
 

@@ -15,7 +15,7 @@ use super::lead::{Landing, Lead};
 use super::outcome::Head;
 use super::source::{Next, Source};
 use crate::entry::{Draft, clean};
-use crate::memory::Page;
+use crate::memory::{NewPage, Page};
 use crate::policy::freshness::Window;
 use crate::policy::response::Pass;
 use crate::policy::tag::MAX_TAGS;
@@ -228,21 +228,17 @@ impl Capture<'_> {
         if let Some(reason) = lead.context.refusal() {
             return Landing::Pass { reason, veto: true };
         }
-        match self.seal(notes) {
+        match self.seal(&notes) {
             Some(page) => Landing::Page(Arc::new(page), Arc::clone(&self.head)),
             None => Landing::Pass { reason: Pass::Tags, veto: true },
         }
     }
 
-    fn seal(&self, notes: Notes) -> Option<Page> {
+    /// `None` if it has too many tags.
+    fn seal(&self, notes: &Notes) -> Option<Page> {
         let lead = self.lead;
         let route = lead.recipe.route.settings();
-        let mut tags = lead.recipe.route.check().unwrap_or_default().to_vec();
-        for tag in notes.tags {
-            if !tags.contains(&tag) {
-                tags.push(tag);
-            }
-        }
+        let tags = lead.tags(notes);
         if tags.len() > MAX_TAGS {
             return None;
         }
@@ -256,10 +252,16 @@ impl Capture<'_> {
             headers: &self.head.headers,
             chunks: &self.chunks,
             window: Window::new(lead.shared.time.wall(), revalidate, expire),
-            tags,
         };
         let entry = draft.seal(route, &lead.shared.headers);
-        Some(Page::new(lead.context.key.clone(), entry, lead.begun, lead.purpose.is_head()))
+        Some(Page::new(NewPage {
+            key: lead.context.key.clone(),
+            entry,
+            begun: lead.begun,
+            layer: lead.recipe.layer.number(),
+            by_head: lead.purpose.is_head(),
+            covered: lead.covered(&tags),
+        }))
     }
 
     /// The body is not kept: those who are here get it, in step with the slowest, and the flight is over for others.

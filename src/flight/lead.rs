@@ -4,12 +4,13 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CACHE_CONTROL;
+use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 use tokio::task::coop::unconstrained;
 
 use super::body::End;
@@ -20,13 +21,9 @@ use super::source::{Next, Source, contained};
 use crate::entry::clean;
 use crate::isr::Shared;
 use crate::key::CacheKey;
-use crate::memory::{Page, PassNote, Slot};
+use crate::memory::Page;
 use crate::policy::response::{self, Pass};
 use crate::render::{RENDER, Recipe, RenderContext, RenderReason, Rendered, render_request};
-use crate::telemetry;
-
-/// How long a page that is not shared is remembered as such.
-const PASS_FOR: Duration = Duration::from_secs(10);
 
 /// How many times the render timeout a render without visitors may take in all.
 const BACKGROUND_RENDERS: u32 = 4;
@@ -52,7 +49,7 @@ impl Purpose {
         matches!(self, Self::First { head: true } | Self::Regenerate { head: true, .. })
     }
 
-    fn as_str(&self) -> &'static str {
+    pub(super) fn as_str(&self) -> &'static str {
         match self {
             Self::First { .. } => "first",
             Self::Regenerate { .. } => "regenerate",
@@ -93,10 +90,11 @@ pub(crate) fn abandon(shared: &Shared, flight: &Arc<Flight>) {
     shared.flights.leave(flight);
     flight.end(Outcome::Abandoned);
     give_up_body(flight);
+    shared.landed.notify_waiters();
 }
 
 /// A body that has not ended by now never will: whoever reads along must not take what there is for all of it.
-fn give_up_body(flight: &Flight) {
+pub(super) fn give_up_body(flight: &Flight) {
     flight.end_body(End::Broken("the render was given up".into()));
 }
 
@@ -129,10 +127,10 @@ impl Lead {
     }
 
     /// Spawns the task. `permit`: what background work holds while it runs.
-    pub(crate) fn spawn(self, runtime: &tokio::runtime::Handle, permit: Option<OwnedSemaphorePermit>) {
+    pub(crate) fn spawn(self, runtime: &Handle, permit: Option<OwnedSemaphorePermit>) -> JoinHandle<()> {
         let tracker = self.shared.tracker.clone();
         let context = Arc::clone(&self.context);
-        tracker.spawn_on(RENDER.scope(context, self.run(permit)), runtime);
+        tracker.spawn_on(RENDER.scope(context, self.run(permit)), runtime)
     }
 
     async fn run(self, permit: Option<OwnedSemaphorePermit>) {
@@ -309,124 +307,5 @@ impl Lead {
 
     pub(super) fn max_body_bytes(&self) -> usize {
         self.recipe.route.settings().max_body_bytes.min(self.shared.memory.largest_body())
-    }
-
-    fn keeps(&self) -> bool {
-        !matches!(self.purpose, Purpose::Show)
-    }
-
-    /// Leaves the table while the body goes on; others do not wait for what will not be kept.
-    pub(super) fn take_off(&self, reason: Pass) {
-        if self.keeps() {
-            if reason == Pass::TooLarge {
-                self.not_kept(reason, false);
-            }
-            self.shared.flights.leave(&self.flight);
-        }
-    }
-
-    /// What the memory tier learns from a page that is not kept. `veto`: also where there is an old page.
-    fn not_kept(&self, reason: Pass, veto: bool) {
-        if !self.keeps() {
-            return;
-        }
-        if let Purpose::Regenerate { old, .. } = &self.purpose
-            && !veto
-        {
-            return self.regeneration_failed(old, reason.as_str());
-        }
-        if reason == Pass::Capture && matches!(self.purpose, Purpose::First { .. }) {
-            // No room now says nothing about the page.
-            return;
-        }
-        self.remember(reason);
-    }
-
-    fn remember(&self, reason: Pass) {
-        let until = self.shared.time.monotonic().after(PASS_FOR);
-        let note = Slot::Pass(Arc::new(PassNote { reason, until, begun: self.begun }));
-        let key = self.flight.key();
-        self.shared.flights.hold(key, || self.shared.memory.put(key.clone(), note));
-    }
-
-    /// The old page stays, and is not tried again before its back-off is over.
-    fn regeneration_failed(&self, old: &Page, what: &'static str) {
-        let failures = old.failed(self.shared.time.monotonic(), self.shared.noise());
-        telemetry::regeneration_failed(&self.shared, &self.recipe, &self.context.key, what, failures);
-    }
-
-    /// A page that could not be made says nothing about whether it is shareable.
-    fn failed(&self, what: &'static str) {
-        match &self.purpose {
-            Purpose::Regenerate { old, .. } => return self.regeneration_failed(old, what),
-            Purpose::LookAgain { was } => self.remember(*was),
-            Purpose::First { .. } | Purpose::Show => {}
-        }
-        telemetry::failed(&self.shared, &self.recipe, &self.context.key, what);
-    }
-
-    /// Memory tier first, then the table, then the waiters.
-    fn land(&self, landing: Landing) {
-        let outcome = match landing {
-            Landing::Page(page, head) => self.keep(page, head),
-            Landing::Pass { reason, veto } => {
-                self.not_kept(reason, veto);
-                Outcome::Pass(reason)
-            }
-            Landing::NeedsVisitor => {
-                self.not_kept(Pass::NeedsVisitor, false);
-                Outcome::Pass(Pass::NeedsVisitor)
-            }
-            Landing::Failure(failure) => {
-                self.failed("status");
-                Outcome::Failure(failure)
-            }
-            Landing::Broken(head) => {
-                self.failed("broken");
-                Outcome::Broken(head)
-            }
-            Landing::TimedOut => {
-                self.failed("timed-out");
-                Outcome::TimedOut
-            }
-            Landing::Panicked(panic) => {
-                self.failed("panicked");
-                Outcome::Panicked(panic)
-            }
-            Landing::PassedOn(reason) => Outcome::Pass(reason),
-            Landing::Abandoned => Outcome::Abandoned,
-        };
-        telemetry::landed(&self.shared, &self.recipe, &self.context.key, &outcome, self.purpose.as_str());
-        self.shared.flights.leave(&self.flight);
-        self.flight.end(outcome);
-        give_up_body(&self.flight);
-    }
-
-    fn keep(&self, page: Arc<Page>, head: Arc<Head>) -> Outcome {
-        self.shared.beliefs.rendered_well(&self.recipe, &self.context.key);
-        if self.keeps() {
-            if !self.shared.memory.admits(&page.key, &page) {
-                self.not_kept(Pass::TooLarge, false);
-                return Outcome::Pass(Pass::TooLarge);
-            }
-            // Not always the newest: a page may be rendered for a GET and for a HEAD at the same time.
-            let put = || self.shared.memory.put(page.key.clone(), Slot::Page(Arc::clone(&page)));
-            if !self.shared.is_closing() && self.shared.flights.hold(&page.key, put) {
-                telemetry::stored(&self.shared, &self.recipe, &page);
-            }
-        }
-        Outcome::Page(page, head)
-    }
-}
-
-impl Drop for Lead {
-    fn drop(&mut self) {
-        if !self.flight.has_ended() {
-            if std::thread::panicking() {
-                // Outside of what is contained: the drop of a body, for example.
-                self.failed("panicked");
-            }
-            abandon(&self.shared, &self.flight);
-        }
     }
 }

@@ -10,7 +10,8 @@
 //! - `running`: the state that leader and waiters share; the only lock between them.
 //! - `body`: the chunks of a growing body, how far each watcher has read, and where the leader has to wait.
 //! - `waiter`: a visitor's place in a flight, and the body that reads along.
-//! - `lead`: the leader's task: render, judge, land.
+//! - `lead`: the leader's task: render, judge.
+//! - `land`: what the memory tier and the waiters learn from it.
 //! - `capture`: the body of a render on its way into an entry.
 //! - `source`: that body with everything that can go wrong contained.
 //! - `outcome`: every way a flight can end.
@@ -19,6 +20,7 @@
 mod beliefs;
 mod body;
 mod capture;
+mod land;
 mod lead;
 mod outcome;
 mod running;

@@ -11,10 +11,13 @@ use super::outcome::{Head, Outcome};
 use super::sync::{Mutex, MutexGuard};
 use super::waiter::Step;
 use crate::key::CacheKey;
+use crate::ledger::Generation;
 
 /// One running render.
 pub(crate) struct Flight {
     key: CacheKey,
+    /// Marks up to this one do not hit what it brings.
+    began: Generation,
     state: Mutex<State>,
 }
 
@@ -51,10 +54,22 @@ pub(crate) enum Verdict {
     FailsToo,
 }
 
+/// What a waiter waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// The head, to read along from there.
+    Head,
+    /// The whole page, for its length, or nothing of it.
+    Whole,
+    /// The whole page, to judge it: something was marked between the begin of the render and the request.
+    Verdict,
+}
+
 impl Flight {
-    pub(super) fn new(key: CacheKey) -> Arc<Self> {
+    pub(super) fn new(key: CacheKey, began: Generation) -> Arc<Self> {
         Arc::new(Self {
             key,
+            began,
             state: Mutex::new(State {
                 phase: Phase::Rendering,
                 body: Growing::default(),
@@ -67,6 +82,10 @@ impl Flight {
 
     pub(crate) fn key(&self) -> &CacheKey {
         &self.key
+    }
+
+    pub(crate) fn began(&self) -> Generation {
+        self.began
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -179,15 +198,16 @@ impl Flight {
 
     // What a waiter does.
 
-    /// What a waiter has to do next. `whole`: it wants the whole page or nothing of it (HEAD needs the length).
-    pub(super) fn poll_step(&self, place: usize, starter: bool, whole: bool, cx: &Context<'_>) -> Poll<Step> {
+    /// What a waiter has to do next.
+    pub(super) fn poll_step(&self, place: usize, wants: Wants, starter: bool, cx: &Context<'_>) -> Poll<Step> {
         let mut state = self.lock();
         let overflowing = state.body.overflows();
         let may_answer = starter || !state.starter;
         let step = match &mut state.phase {
             Phase::Ended(outcome) => Step::Ended(outcome.clone()),
             Phase::Streaming { starter_only: true, .. } if !starter => Step::NotCaptured,
-            Phase::Streaming { head, .. } if !whole || overflowing => Step::Stream(Arc::clone(head)),
+            Phase::Streaming { .. } if overflowing && wants == Wants::Verdict => Step::NotCaptured,
+            Phase::Streaming { head, .. } if overflowing || wants == Wants::Head => Step::Stream(Arc::clone(head)),
             // The one who started it; others only once that one has left.
             Phase::Doubt { asked, verdict: None } if !*asked && may_answer => {
                 *asked = true;

@@ -27,11 +27,14 @@ use super::super::waiter::{Step, Waiter};
 use super::{Entered, Table};
 use crate::isr::Isr;
 use crate::key::CacheKey;
+use crate::ledger::Generation;
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
-use crate::render::{Recipe, RenderContext, Rendered, Renderer};
+use crate::render::{LayerId, Recipe, RenderContext, Rendered, Renderer};
 
 const KEY: &[u8] = b"key";
+/// Nothing is marked here.
+const BEGIN: Generation = Generation(1);
 const RANDOM: usize = 5_000;
 const ALL: Option<usize> = Some(20_000);
 
@@ -51,7 +54,7 @@ impl World {
     }
 
     fn enter(&self) -> Entered<usize> {
-        self.table.enter(KEY, || *self.memory.lock().unwrap())
+        self.table.enter(KEY, BEGIN, || *self.memory.lock().unwrap())
     }
 
     fn renders(&self) -> usize {
@@ -177,7 +180,7 @@ fn a_background_start_and_a_visitor_share_a_flight() {
         let background = Arc::clone(&world);
         let background = thread::spawn(move || {
             let due = || background.memory.lock().unwrap().is_none();
-            if let Some(flight) = background.table.start(&CacheKey::new(KEY), due) {
+            if let Some(flight) = background.table.start(&CacheKey::new(KEY), BEGIN, due) {
                 background.land(&flight);
             }
         });
@@ -212,16 +215,16 @@ fn a_dropped_leader_tells_everybody() {
         let threads = (0..3).map(|_| {
             let shared = Arc::clone(&isr.shared);
             thread::spawn(move || {
-                let waiter = match shared.flights.enter(KEY, || None::<()>) {
+                let waiter = match shared.flights.enter(KEY, BEGIN, || None::<()>) {
                     Entered::Follow(waiter) => waiter,
                     Entered::Lead(waiter, flight) => {
                         let recipe = Arc::new(Recipe {
                             renderer: Arc::new(Nobody),
-                            layer: 0,
+                            layer: LayerId::new(0),
                             route: RouteConfig::revalidate(Duration::from_secs(1)),
                             matched: None,
                             nested: None,
-                            shared: Extensions::new(),
+                            shared: Arc::default(),
                         });
                         let purpose = Purpose::First { head: false };
                         let lead = Lead::new(Arc::clone(&shared), flight, CacheKey::new(KEY), recipe, purpose);
@@ -294,7 +297,7 @@ fn a_flight_is_not_given_up_under_somebody_who_joined() {
         drop(first);
         assert_eq!(second.join().unwrap(), "timed-out", "the token of a page");
         // The first flight has an end in any case: who hears of nothing would be here for ever.
-        let late = Waiter::join(&abandoned, 10, false).unwrap();
+        let late = Waiter::join(&abandoned, 10, false, BEGIN).unwrap();
         assert!(matches!(ended(&late), "timed-out" | "abandoned"));
         assert_eq!((world.renders(), world.table.len()), (1, 0));
     };
@@ -308,7 +311,7 @@ fn the_last_to_leave_wakes_the_leader() {
     fn check(doubt: bool) {
         let world = World::new();
         let Entered::Lead(first, flight) = world.enter() else { unreachable!("the first leads") };
-        let Some(Ok(second)) = world.table.follow(KEY) else { unreachable!("there is room") };
+        let Some(Ok(second)) = world.table.follow(KEY, BEGIN) else { unreachable!("there is room") };
         if doubt {
             flight.doubt();
         }
@@ -331,8 +334,8 @@ fn the_last_to_leave_wakes_the_leader() {
 #[test]
 fn no_reader_misses_a_chunk_or_the_end() {
     let check = || {
-        let flight = Flight::new(CacheKey::new(KEY));
-        let waiters: Vec<_> = (0..3).map(|n| Waiter::join(&flight, 10, n == 0).unwrap()).collect();
+        let flight = Flight::new(CacheKey::new(KEY), BEGIN);
+        let waiters: Vec<_> = (0..3).map(|n| Waiter::join(&flight, 10, n == 0, BEGIN).unwrap()).collect();
         let mut threads = Vec::new();
         for (n, waiter) in waiters.into_iter().enumerate() {
             threads.push(thread::spawn(move || {
@@ -365,10 +368,10 @@ fn no_reader_misses_a_chunk_or_the_end() {
 fn a_leader_that_waits_for_room_is_woken_by_readers_who_read_or_leave() {
     static MUCH: [u8; 256 << 10] = [0; 256 << 10];
     fn check(stay: bool) {
-        let flight = Flight::new(CacheKey::new(KEY));
+        let flight = Flight::new(CacheKey::new(KEY), BEGIN);
         let mut threads = Vec::new();
         for stays in [stay, false] {
-            let waiter = Waiter::join(&flight, 10, stays).unwrap();
+            let waiter = Waiter::join(&flight, 10, stays, BEGIN).unwrap();
             threads.push(thread::spawn(move || {
                 block_on(waiter.step(false));
                 let mut body = waiter.read_along(None);
@@ -400,9 +403,9 @@ fn a_leader_that_waits_for_room_is_woken_by_readers_who_read_or_leave() {
 #[test]
 fn a_doubt_is_handed_over_until_somebody_answers() {
     fn check(quitters: usize, waiters: usize) {
-        let flight = Flight::new(CacheKey::new(KEY));
+        let flight = Flight::new(CacheKey::new(KEY), BEGIN);
         let asked = Arc::new(AtomicUsize::new(0));
-        let all_waiters: Vec<_> = (0..waiters).map(|n| Waiter::join(&flight, 10, n == 0).unwrap()).collect();
+        let all_waiters: Vec<_> = (0..waiters).map(|n| Waiter::join(&flight, 10, n == 0, BEGIN).unwrap()).collect();
         let mut threads = Vec::new();
         for waiter in all_waiters {
             let asked = Arc::clone(&asked);

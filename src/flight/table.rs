@@ -14,6 +14,7 @@ use super::running::Flight;
 use super::sync::{Mutex, MutexGuard};
 use super::waiter::Waiter;
 use crate::key::CacheKey;
+use crate::ledger::Generation;
 
 /// Shards of the table; each is locked for the time of a look-up.
 const SHARDS: usize = 16;
@@ -52,18 +53,19 @@ impl Table {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins the flight of a key, or takes its lead unless `find` has an answer by now.
-    pub(crate) fn enter<F>(&self, key: &[u8], find: impl FnOnce() -> Option<F>) -> Entered<F> {
+    /// Joins the flight of a key, or takes its lead unless `find` has an answer by now. `now`: the generation in which
+    /// the request came.
+    pub(crate) fn enter<F>(&self, key: &[u8], now: Generation, find: impl FnOnce() -> Option<F>) -> Entered<F> {
         let mut shard = self.shard(key);
         if let Some(flight) = shard.get(key) {
-            return Waiter::join(flight, self.max_waiters, false).map_or(Entered::Full, Entered::Follow);
+            return Waiter::join(flight, self.max_waiters, false, now).map_or(Entered::Full, Entered::Follow);
         }
         if let Some(found) = find() {
             return Entered::Found(found);
         }
         let key = CacheKey::new(key);
-        let flight = Flight::new(key.clone());
-        match Waiter::join(&flight, self.max_waiters, true) {
+        let flight = Flight::new(key.clone(), now);
+        match Waiter::join(&flight, self.max_waiters, true, now) {
             Some(waiter) => {
                 shard.insert(key, Arc::clone(&flight));
                 Entered::Lead(waiter, flight)
@@ -73,9 +75,9 @@ impl Table {
     }
 
     /// Joins the flight of a key if there is one.
-    pub(crate) fn follow(&self, key: &[u8]) -> Option<Result<Waiter, Full>> {
+    pub(crate) fn follow(&self, key: &[u8], now: Generation) -> Option<Result<Waiter, Full>> {
         let shard = self.shard(key);
-        Some(Waiter::join(shard.get(key)?, self.max_waiters, false).ok_or(Full))
+        Some(Waiter::join(shard.get(key)?, self.max_waiters, false, now).ok_or(Full))
     }
 
     /// Does something while nobody can enter or leave the flights of a key.
@@ -89,12 +91,12 @@ impl Table {
     }
 
     /// Starts a flight that nobody waits for; `None` if the key has one, or if it is not `due` any more.
-    pub(crate) fn start(&self, key: &CacheKey, due: impl FnOnce() -> bool) -> Option<Arc<Flight>> {
+    pub(crate) fn start(&self, key: &CacheKey, now: Generation, due: impl FnOnce() -> bool) -> Option<Arc<Flight>> {
         let mut shard = self.shard(key.as_bytes());
         if shard.contains_key(key) || !due() {
             return None;
         }
-        let flight = Flight::new(key.clone());
+        let flight = Flight::new(key.clone(), now);
         shard.insert(key.clone(), Arc::clone(&flight));
         Some(flight)
     }

@@ -12,14 +12,18 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::body::{End, Piece};
 use super::outcome::{Head, Outcome};
-use super::running::{Flight, Verdict};
+use super::running::{Flight, Verdict, Wants};
 use crate::key::CacheKey;
+use crate::ledger::Generation;
+use crate::testing::rules::{Rule, holds};
 
 /// A visitor who waits for a flight or reads along. Dropping it leaves; the last one to leave wakes the leader.
 pub(crate) struct Waiter {
     flight: Arc<Flight>,
     place: usize,
     starter: bool,
+    /// Something was marked between the begin of the render and the request.
+    late: bool,
 }
 
 /// What a visitor does next.
@@ -34,10 +38,16 @@ pub(crate) enum Step {
 }
 
 impl Waiter {
-    /// `None` if `most` wait already. The bytes of a body are kept for a waiter from here on.
-    pub(super) fn join(flight: &Arc<Flight>, most: usize, starter: bool) -> Option<Self> {
+    /// `None` if `most` wait already. The bytes of a body are kept for a waiter from here on. `arrived`: the generation
+    /// in which the request came.
+    pub(super) fn join(flight: &Arc<Flight>, most: usize, starter: bool, arrived: Generation) -> Option<Self> {
         let place = flight.join(most, starter)?;
-        Some(Self { flight: Arc::clone(flight), place, starter })
+        Some(Self {
+            flight: Arc::clone(flight),
+            place,
+            starter,
+            late: arrived > flight.began() && holds(Rule::LateWaits),
+        })
     }
 
     /// Whether somebody else's request started the render.
@@ -45,9 +55,19 @@ impl Waiter {
         !self.starter
     }
 
+    /// Whether what this flight streams may be older than an invalidation that was over when the request came.
+    pub(crate) fn is_late(&self) -> bool {
+        self.late
+    }
+
     /// Waits for the next step. `whole`: for the whole page, not for its head.
     pub(crate) async fn step(&self, whole: bool) -> Step {
-        poll_fn(|cx| self.flight.poll_step(self.place, self.starter, whole, cx)).await
+        let wants = match (self.late, whole) {
+            (true, _) => Wants::Verdict,
+            (false, true) => Wants::Whole,
+            (false, false) => Wants::Head,
+        };
+        poll_fn(|cx| self.flight.poll_step(self.place, wants, self.starter, cx)).await
     }
 
     /// After `Step::Ask`.
@@ -62,9 +82,9 @@ impl Waiter {
 }
 
 /// A flight that is in no table, and its only waiter (development mode).
-pub(crate) fn lone_flight(key: CacheKey) -> Option<(Arc<Flight>, Waiter)> {
-    let flight = Flight::new(key);
-    let waiter = Waiter::join(&flight, 1, true)?;
+pub(crate) fn lone_flight(key: CacheKey, began: Generation) -> Option<(Arc<Flight>, Waiter)> {
+    let flight = Flight::new(key, began);
+    let waiter = Waiter::join(&flight, 1, true, began)?;
     Some((flight, waiter))
 }
 

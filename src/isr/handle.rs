@@ -88,6 +88,7 @@ impl Isr {
             memory_bytes: shared.memory.weight(),
             flights: shared.flights.len(),
             captured_bytes: shared.capture.used(),
+            marks: shared.ledger.view.len(),
             scope: shared.scope.clone(),
             ..shared.counters.snapshot()
         }

@@ -7,15 +7,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::builder::Mode;
 use crate::clock::Time;
 use crate::flight::{Beliefs, CaptureBudget, Table};
+use crate::ledger::{Ledger, MAX_MARKS};
 use crate::memory::Memory;
 use crate::policy::profile::ResponseHeaders;
+use crate::render::{LayerId, Registry};
 use crate::telemetry::Counters;
 
 /// The state behind a handle.
@@ -29,13 +31,20 @@ pub(crate) struct Shared {
     pub(crate) time: Time,
     pub(crate) render_timeout: Duration,
     pub(crate) memory: Memory,
+    pub(crate) ledger: Ledger,
     pub(crate) flights: Table,
     pub(crate) beliefs: Beliefs,
+    pub(crate) renderers: Registry,
     pub(crate) capture: CaptureBudget,
     pub(crate) regenerations: Arc<Semaphore>,
     /// First renders whose visitors have left: of them only half as many, and places of their own, so that visitors who
     /// come and go do not keep pages from being regenerated.
     pub(crate) orphans: Arc<Semaphore>,
+    /// Pages that are rendered again because somebody said so, and not because one of their visitors came: only half as
+    /// many at once.
+    pub(crate) sweeps: Arc<Semaphore>,
+    /// A flight has landed.
+    pub(crate) landed: Notify,
     pub(crate) counters: Counters,
     pub(crate) tracker: TaskTracker,
     /// Cancelled when the patience of a shutdown ends.
@@ -61,10 +70,14 @@ impl Shared {
             render_timeout: settings.render_timeout,
             capture: CaptureBudget::new(settings.memory_bytes / 4),
             memory: settings.memory,
+            ledger: Ledger::new(MAX_MARKS),
             flights: Table::new(MAX_WAITERS),
             beliefs: Beliefs::default(),
+            renderers: Registry::default(),
             regenerations: Arc::new(Semaphore::new(settings.max_regenerations)),
             orphans: Arc::new(Semaphore::new(settings.max_regenerations.div_ceil(2))),
+            sweeps: Arc::new(Semaphore::new(settings.max_regenerations.div_ceil(2))),
+            landed: Notify::new(),
             layers: AtomicU64::new(0),
             timers: OnceLock::new(),
             counters: Counters::default(),
@@ -87,8 +100,8 @@ impl Shared {
     }
 
     /// Numbers layers. Relaxed: numbers that differ.
-    pub(crate) fn next_layer(&self) -> u64 {
-        self.layers.fetch_add(1, Ordering::Relaxed)
+    pub(crate) fn next_layer(&self) -> LayerId {
+        LayerId::new(self.layers.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Whether the runtime has timers, without which no render has a limit. Asked of the first one: there is no other

@@ -37,6 +37,7 @@ impl Isr {
             let _ = tokio::time::timeout(GRACE, shared.tracker.wait()).await;
         }
         shared.memory.clear();
+        shared.renderers.clear();
         tracing::info!(target: "axum_isr", finished = running.saturating_sub(abandoned), abandoned, "shut down");
         ShutdownReport { finished: running.saturating_sub(abandoned), abandoned }
     }

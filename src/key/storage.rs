@@ -33,6 +33,22 @@ impl CacheKey {
         Parts::read(&self.0).unwrap_or_default()
     }
 
+    /// Everything that is in the key but path and query, so that no two encode equally.
+    pub(crate) fn kind(&self) -> Box<[u8]> {
+        let Parts { namespace, pattern, nest, host, headers, cookies, path: _, inner: _, query: _ } = self.parts();
+        let mut kind = Vec::with_capacity(self.0.len());
+        let mut put = |text: &str| {
+            kind.extend_from_slice(&(text.len() as u64).to_be_bytes());
+            kind.extend_from_slice(text.as_bytes());
+        };
+        [namespace, pattern, nest, host].into_iter().for_each(&mut put);
+        for pairs in [headers, cookies] {
+            pairs.iter().for_each(|(name, value)| [name, value].into_iter().for_each(|text| put(text)));
+            put("");
+        }
+        kind.into()
+    }
+
     /// The text under which a store keeps the entry: `v1:<scope>:<readable>:<SHA-256>`.
     ///
     /// `readable` is the path with the namespace in front and the query, host and variants behind it; `:`, `%`,

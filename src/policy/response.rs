@@ -37,6 +37,8 @@ pub(crate) enum Pass {
     Waiters,
     /// The render was given up: shutdown, or its runtime is gone.
     Abandoned,
+    /// Page after page was marked while it was made.
+    Overtaken,
 }
 
 impl Pass {
@@ -62,6 +64,7 @@ impl Pass {
             Self::Head => "head",
             Self::Waiters => "waiters",
             Self::Abandoned => "abandoned",
+            Self::Overtaken => "overtaken",
         }
     }
 }

@@ -141,6 +141,11 @@ impl RenderContext {
         self.lock().refused()
     }
 
+    /// What was said so far.
+    pub(crate) fn notes(&self) -> Notes {
+        self.lock().clone()
+    }
+
     /// The body has ended: what is said from now on has no effect.
     pub(crate) fn end(&self) -> Notes {
         let mut notes = self.lock();

@@ -9,6 +9,7 @@ use axum::response::Response;
 use http::Extensions;
 
 use super::context::RenderContext;
+use super::registry::LayerId;
 use crate::policy::route::RouteConfig;
 
 /// What came of rendering.
@@ -35,14 +36,27 @@ pub(crate) trait Renderer: Send + Sync {
 ///
 /// Holds nothing of the visitor's request but routing data, which belongs to the router, and the types that the
 /// application declared as shared.
-pub(crate) struct Recipe {
-    pub(crate) renderer: Arc<dyn Renderer>,
-    /// The layer, by number.
-    pub(crate) layer: u64,
+pub(crate) struct Recipe<R = Arc<dyn Renderer>> {
+    pub(crate) renderer: R,
+    pub(crate) layer: LayerId,
     pub(crate) route: RouteConfig,
     pub(crate) matched: Option<MatchedPath>,
     pub(crate) nested: Option<NestedPath>,
-    pub(crate) shared: Extensions,
+    pub(crate) shared: Arc<Extensions>,
+}
+
+impl<R> Recipe<R> {
+    /// The same with another renderer.
+    pub(super) fn with<T>(&self, renderer: T) -> Recipe<T> {
+        Recipe {
+            renderer,
+            layer: self.layer.clone(),
+            route: self.route.clone(),
+            matched: self.matched.clone(),
+            nested: self.nested.clone(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
 }
 
 impl Recipe {

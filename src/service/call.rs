@@ -131,7 +131,7 @@ impl<S: Bounds> Core<S> {
 
     /// `unchecked`: the configuration came with the request (only then can there be a marker), or it was refused.
     #[inline]
-    fn decide(self: &Arc<Self>, request: &Request, route: &RouteConfig, unchecked: bool) -> Found {
+    pub(super) fn decide(self: &Arc<Self>, request: &Request, route: &RouteConfig, unchecked: bool) -> Found {
         if unchecked && let Err(reason) = self.check(request, route) {
             return Found::Bypass(reason);
         }

@@ -18,13 +18,15 @@ use crate::entry::{Served, Wanted, answer};
 use crate::flight::{Entered, Flight, Lead, Purpose, Waiter, abandon, lone_flight};
 use crate::isr::Mode;
 use crate::key::{self, CacheKey};
-use crate::memory::{Page, Slot};
+use crate::ledger::{Generation, Verdict, View};
+use crate::memory::{Page, PassNote, Slot};
 use crate::policy::freshness::Freshness;
 use crate::policy::request::{Admitted, Bypass};
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
 use crate::render::{Recipe, RenderContext};
 use crate::telemetry;
+use crate::testing::rules::{Rule, holds};
 
 /// What a request finds.
 pub(super) enum Found {
@@ -34,6 +36,14 @@ pub(super) enum Found {
     Wait(Waiter, Admitted),
     /// The cache has nothing to do with this request.
     Bypass(Bypass),
+}
+
+/// What a page is good for, now.
+pub(super) enum State {
+    Fresh,
+    /// By age, or by a mark of this generation.
+    Stale(Option<Generation>),
+    Gone,
 }
 
 impl<S: Bounds> Core<S> {
@@ -51,26 +61,46 @@ impl<S: Bounds> Core<S> {
             match slot {
                 Slot::Page(page) => {
                     let now = self.shared().time.wall();
-                    match page.entry.window().at(now) {
-                        Freshness::Fresh => return self.serve(&page, Served::Hit, now, request, admitted),
-                        Freshness::Stale => {
+                    match self.judge(&page, now) {
+                        State::Fresh => return self.serve(&page, Served::Hit, now, request, admitted),
+                        State::Stale(marked) => {
                             let stale = self.serve(&page, Served::Stale, now, request, admitted);
-                            self.regenerate(&page, request, route, admitted);
+                            self.regenerate(&page, marked, request, route, admitted);
                             return stale;
                         }
-                        Freshness::Expired => {}
+                        State::Gone => {}
                     }
                 }
-                Slot::Pass(note) => {
+                Slot::Pass(note) if self.still_passes(&note) => {
                     // Not for a HEAD: it may come through a `head` handler of its own, whose page has no body.
                     if !admitted.head && self.shared().time.monotonic() >= note.until {
                         self.look_again(key, request, route, note.reason);
                     }
                     return Found::Own(note.reason);
                 }
+                Slot::Pass(_) => {}
             }
         }
         self.wait(key, request, route, admitted).unwrap_or_else(Found::Bypass)
+    }
+
+    fn view(&self) -> &View {
+        &self.shared().ledger.view
+    }
+
+    #[inline]
+    pub(super) fn judge(&self, page: &Page, now: WallTime) -> State {
+        match (page.entry.window().at(now), page.covered.verdict(self.view())) {
+            (Freshness::Expired, _) | (_, Verdict::Expire) => State::Gone,
+            (_, Verdict::Revalidate(marked)) => State::Stale(Some(marked)),
+            (Freshness::Stale, Verdict::Good) => State::Stale(None),
+            (Freshness::Fresh, Verdict::Good) => State::Fresh,
+        }
+    }
+
+    /// What was marked since may be shareable now.
+    fn still_passes(&self, note: &PassNote) -> bool {
+        note.covered.verdict(self.view()) == Verdict::Good || !holds(Rule::ClearPass)
     }
 
     /// The answer from a page.
@@ -95,9 +125,10 @@ impl<S: Bounds> Core<S> {
         }
         let runtime = self.may_render(key)?;
         let shared = self.shared();
+        let arrived = self.view().generation();
         let head_key;
         let table_key = if admitted.head {
-            if let Some(place) = shared.flights.follow(key) {
+            if let Some(place) = shared.flights.follow(key, arrived) {
                 return Ok(place.map_or(Found::Own(Pass::Waiters), |waiter| Found::Wait(waiter, admitted)));
             }
             // Apart from GETs: what a HEAD starts may be an explicit `head` handler, whose page has no body. No key
@@ -105,6 +136,7 @@ impl<S: Bounds> Core<S> {
             head_key = [key, b"H"].concat();
             if let Some(Slot::Pass(note)) = shared.memory.get(&head_key)
                 && shared.time.monotonic() < note.until
+                && self.still_passes(&note)
             {
                 return Ok(Found::Own(note.reason));
             }
@@ -115,14 +147,14 @@ impl<S: Bounds> Core<S> {
         // Once more, under the table's lock: a flight may have landed meanwhile.
         let find = || {
             let (page, now) = (shared.memory.page(key)?, shared.time.wall());
-            let served = match page.entry.window().at(now) {
-                Freshness::Fresh => Served::Hit,
-                Freshness::Stale => Served::Stale,
-                Freshness::Expired => return None,
+            let served = match self.judge(&page, now) {
+                State::Fresh => Served::Hit,
+                State::Stale(_) => Served::Stale,
+                State::Gone => return None,
             };
             Some((page, served, now))
         };
-        Ok(match shared.flights.enter(table_key, find) {
+        Ok(match shared.flights.enter(table_key, arrived, find) {
             // Not under the lock: whoever listens to events may ask for the numbers.
             Entered::Found((page, served, now)) => self.serve(&page, served, now, request, admitted),
             Entered::Follow(waiter) => Found::Wait(waiter, admitted),
@@ -146,7 +178,7 @@ impl<S: Bounds> Core<S> {
     ) -> Result<Found, Bypass> {
         let runtime = self.may_render(key)?;
         let key = CacheKey::new(key);
-        let (flight, waiter) = lone_flight(key.clone()).ok_or(Bypass::NoRuntime)?;
+        let (flight, waiter) = lone_flight(key.clone(), self.view().generation()).ok_or(Bypass::NoRuntime)?;
         self.lead(flight, key, request, route, Purpose::Show)?.spawn(&runtime, None);
         Ok(Found::Wait(waiter, admitted))
     }
@@ -154,9 +186,17 @@ impl<S: Bounds> Core<S> {
     /// Renders a stale page again in the background, unless somebody does, or it is too early after a failure, or there
     /// is no room: then the next request tries.
     #[cold]
-    fn regenerate(self: &Arc<Self>, page: &Arc<Page>, request: &Request, route: &RouteConfig, admitted: Admitted) {
+    pub(super) fn regenerate(
+        self: &Arc<Self>,
+        page: &Arc<Page>,
+        marked: Option<Generation>,
+        request: &Request,
+        route: &RouteConfig,
+        admitted: Admitted,
+    ) {
         let shared = self.shared();
-        if !page.may_retry(shared.time.monotonic()) || shared.flights.has(page.key.as_bytes()) {
+        let began = self.view().generation();
+        if !page.back_off.may_retry(shared.time.monotonic(), marked) || shared.flights.has(page.key.as_bytes()) {
             return;
         }
         if admitted.head && !page.by_head {
@@ -168,7 +208,7 @@ impl<S: Bounds> Core<S> {
         };
         // Under the table's lock: a flight that has landed meanwhile has put another page here.
         let due = || shared.memory.page(page.key.as_bytes()).is_some_and(|now| Arc::ptr_eq(&now, page));
-        if let Some(flight) = shared.flights.start(&page.key, due) {
+        if let Some(flight) = shared.flights.start(&page.key, began, due) {
             let purpose = Purpose::Regenerate { old: Arc::clone(page), head: admitted.head };
             if let Ok(lead) = self.lead(flight, page.key.clone(), request, route, purpose) {
                 lead.spawn(&runtime, Some(permit));
@@ -191,7 +231,7 @@ impl<S: Bounds> Core<S> {
             let slot = shared.memory.get(key.as_bytes());
             matches!(slot, Some(Slot::Pass(note)) if shared.time.monotonic() >= note.until)
         };
-        if let Some(flight) = shared.flights.start(&key, due)
+        if let Some(flight) = shared.flights.start(&key, self.view().generation(), due)
             && let Ok(lead) = self.lead(flight, key, request, route, Purpose::LookAgain { was })
         {
             lead.spawn(&runtime, Some(permit));
@@ -246,11 +286,11 @@ impl<S: Bounds> Core<S> {
         }
         Ok(Arc::new(Recipe {
             renderer: Arc::clone(self) as _,
-            layer: self.layer.id,
+            layer: self.layer.id.clone(),
             route: route.clone(),
             matched,
             nested,
-            shared: self.layer.shared_extensions(request),
+            shared: Arc::new(self.layer.shared_extensions(request)),
         }))
     }
 

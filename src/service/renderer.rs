@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::extract::{MatchedPath, NestedPath, Request};
 use axum::response::{IntoResponse, Response};
+use http::Extensions;
 use tower::ServiceExt;
 use tower_service::Service;
 
@@ -117,6 +118,6 @@ fn restore(request: &mut Request, recipe: &Recipe, context: &Arc<RenderContext>)
         Some(nested) => drop(extensions.insert(nested.clone())),
         None => drop(extensions.remove::<NestedPath>()),
     }
-    extensions.extend(recipe.shared.clone());
+    extensions.extend(Extensions::clone(&recipe.shared));
     Marker::Render(Arc::clone(context)).put(extensions, recipe.route.clone());
 }

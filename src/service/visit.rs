@@ -16,15 +16,21 @@ use http_body::Frame;
 use tower::ServiceExt;
 
 use super::call::{Bounds, Core};
+use super::lookup::Found;
 use crate::entry::{Served, Wanted, answer, forwarded, undecided};
 use crate::flight::{Failure, Head, Outcome, Step, Verdict, Waiter};
 use crate::key;
+use crate::ledger::Verdict as Judged;
 use crate::memory::Page;
 use crate::policy::request::Admitted;
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
 use crate::render::{Marker, RENDER, RenderContext, RenderReason};
 use crate::telemetry;
+use crate::testing::rules::{Rule, holds};
+
+/// A visitor who is overtaken by marks this many times in a row has his own request answered.
+const MAX_FLIGHTS: usize = 3;
 
 /// A visitor in a flight, with its own request in case that has to go to the handler.
 pub(super) struct Visit<S> {
@@ -36,20 +42,40 @@ pub(super) struct Visit<S> {
 }
 
 impl<S: Bounds> Visit<S> {
-    pub(super) async fn run(self) -> Response {
-        let patience = self.core.shared().render_timeout;
-        match step(&self.waiter, self.admitted.head.then_some(patience)).await {
-            Step::Stream(head) | Step::Ended(Outcome::Broken(head)) => self.read_along(&head),
-            Step::Ended(Outcome::Page(page, head)) => self.answer(&page, &head),
-            Step::Ended(Outcome::Failure(failure)) => self.fail(&failure),
-            Step::Ended(Outcome::Pass(reason)) => self.own(reason).await,
-            Step::Ended(Outcome::TimedOut) => StatusCode::GATEWAY_TIMEOUT.into_response(),
-            // As if the handler had run in this task, so that a layer outside that catches panics does; the panic
-            // hook has had its say in the leader's task.
-            Step::Ended(Outcome::Panicked(panic)) => resume_unwind(panic.payload(!self.waiter.is_follower())),
-            Step::Ended(Outcome::Abandoned) => self.own(Pass::Abandoned).await,
-            Step::NotCaptured => self.own(Pass::Capture).await,
-            Step::Ask => self.try_own().await,
+    pub(super) async fn run(mut self) -> Response {
+        let patience = self.admitted.head.then_some(self.core.shared().render_timeout);
+        let mut flights = 1;
+        loop {
+            match step(&self.waiter, patience).await {
+                Step::Ended(Outcome::Page(page, head)) => {
+                    if let Some(response) = self.answer(&page, &head) {
+                        return response;
+                    }
+                }
+                // What there was of it is older than what was marked before this request came.
+                Step::Ended(Outcome::Broken(_)) if self.waiter.is_late() => {}
+                Step::Stream(head) | Step::Ended(Outcome::Broken(head)) => return self.read_along(&head),
+                Step::Ended(Outcome::Failure(failure)) => return self.fail(&failure),
+                Step::Ended(Outcome::Pass(reason)) => return self.own(reason).await,
+                Step::Ended(Outcome::TimedOut) => return StatusCode::GATEWAY_TIMEOUT.into_response(),
+                // As if the handler had run in this task, so that a layer outside that catches panics does; the panic
+                // hook has had its say in the leader's task.
+                Step::Ended(Outcome::Panicked(panic)) => resume_unwind(panic.payload(!self.waiter.is_follower())),
+                Step::Ended(Outcome::Abandoned) => return self.own(Pass::Abandoned).await,
+                Step::NotCaptured => return self.own(Pass::Capture).await,
+                Step::Ask => return self.try_own().await,
+            }
+            // The page was marked while it was made.
+            if flights == MAX_FLIGHTS {
+                return self.own(Pass::Overtaken).await;
+            }
+            flights += 1;
+            match self.core.decide(&self.request, &self.route, false) {
+                Found::Answer(response) => return response,
+                Found::Own(reason) => return self.own(reason).await,
+                Found::Wait(waiter, _) => self.waiter = waiter,
+                Found::Bypass(_) => return self.own(Pass::Abandoned).await,
+            }
         }
     }
 
@@ -57,14 +83,23 @@ impl<S: Bounds> Visit<S> {
         Served::Miss { collapsed: self.waiter.is_follower() }
     }
 
-    fn answer(&self, page: &Page, head: &Head) -> Response {
+    /// `None` if the page was expired meanwhile.
+    fn answer(&self, page: &Arc<Page>, head: &Head) -> Option<Response> {
         let shared = self.core.shared();
-        let served = self.served();
+        let verdict = if holds(Rule::JudgeAtEnd) { page.covered.verdict(&shared.ledger.view) } else { Judged::Good };
+        let served = match verdict {
+            Judged::Good => self.served(),
+            Judged::Revalidate(marked) => {
+                self.core.regenerate(page, Some(marked), &self.request, &self.route, self.admitted);
+                Served::Stale
+            }
+            Judged::Expire => return None,
+        };
         telemetry::served(shared, &self.request, served);
         let wanted = Wanted { admitted: self.admitted, headers: self.request.headers() };
         let mut response = answer(&page.entry, served, shared.time.wall(), &wanted, &shared.headers);
         response.extensions_mut().extend(head.extensions.clone());
-        response
+        Some(response)
     }
 
     fn read_along(self, head: &Head) -> Response {

@@ -11,6 +11,7 @@
 //! | `landed` | debug | `outcome`, `purpose` |
 //! | `failed` | debug | `what` |
 //! | `regeneration failed` | warn | `what`, `failures` |
+//! | `invalidated` | info | `verb`, `marks`, `target` (the first, escaped and cut) |
 //!
 //! `route` is the pattern and may be used as a label. `path` is escaped and cut, and may not.
 
@@ -19,12 +20,13 @@ mod stats;
 use std::fmt;
 
 use axum::extract::{MatchedPath, Request};
-use tracing::{debug, trace, warn};
+use tracing::{debug, info, trace, warn};
 
 use crate::entry::Served;
 use crate::flight::Outcome;
 use crate::isr::Shared;
 use crate::key::{self, CacheKey};
+use crate::ledger::{Mark, Verb};
 use crate::memory::Page;
 use crate::policy::request::Bypass;
 use crate::policy::response::Pass;
@@ -132,6 +134,12 @@ pub(crate) fn regeneration_failed(shared: &Shared, recipe: &Recipe, key: &CacheK
         failures,
         "regeneration failed: the old page is served until it expires"
     );
+}
+
+pub(crate) fn invalidated(shared: &Shared, verb: Verb, marks: &[Mark]) {
+    shared.counters.invalidations.add();
+    let target = marks.first().map(|mark| mark.target.to_string()).unwrap_or_default();
+    info!(target: "axum_isr", %verb, marks = marks.len(), target = ?Shown(&target), "invalidated");
 }
 
 #[cfg(test)]

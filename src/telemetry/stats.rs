@@ -28,6 +28,7 @@ pub(crate) struct Counters {
     pub(crate) renders: Counter,
     pub(crate) stored: Counter,
     pub(crate) failures: Counter,
+    pub(crate) invalidations: Counter,
 }
 
 impl Counters {
@@ -41,6 +42,7 @@ impl Counters {
             renders: self.renders.get(),
             stored: self.stored.get(),
             failures: self.failures.get(),
+            invalidations: self.invalidations.get(),
             ..Stats::default()
         }
     }
@@ -66,6 +68,10 @@ pub struct Stats {
     pub stored: u64,
     /// Renders that failed: 5xx, 429, 408, panics, timeouts, broken bodies, refused regenerations.
     pub failures: u64,
+    /// Calls that invalidated something.
+    pub invalidations: u64,
+    /// Marks that are kept apart; older ones count as marks on everything.
+    pub marks: usize,
     /// Pages and remembered passes in the memory tier.
     pub memory_items: usize,
     /// Bytes that they weigh.

@@ -6,17 +6,14 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-use crate::clock::MonoTime;
-use crate::entry::Entry;
+use super::slot::{Page, Slot};
 use crate::error::ConfigError;
 use crate::key::CacheKey;
-use crate::policy::freshness::back_off;
-use crate::policy::response::Pass;
+use crate::ledger::Name;
 use crate::policy::route::DEFAULT_MAX_BODY_BYTES;
 
 /// Default of `IsrBuilder::memory_bytes`: 128 MiB.
@@ -25,73 +22,12 @@ pub(crate) const DEFAULT_MEMORY_BYTES: usize = 128 << 20;
 /// A shard holds at least this many bodies of the default limit, so that one large page does not empty it.
 const BODIES_PER_SHARD: usize = 8;
 
-/// What one item costs besides its entry and the bytes of its key: the rest of the page, four reference counts (page,
-/// key, and the buffers of body and headers), and the cache's own slot and index (measured in `tests/memory.rs`).
-const ITEM_BYTES: usize = size_of::<Page>() - size_of::<Entry>() + 176;
-
-/// An entry in memory, with what this process knows about it.
-pub(crate) struct Page {
-    pub(crate) key: CacheKey,
-    pub(crate) entry: Entry,
-    begun: u64,
-    /// For a HEAD, which may have a handler of its own: whoever makes pages for GETs does not leave them to it.
-    pub(crate) by_head: bool,
-    failures: AtomicU32,
-    /// `MonoTime`; no regeneration before it.
-    retry_at: AtomicU64,
-}
-
-impl Page {
-    /// `begun`: the place of its render among those of this process.
-    pub(crate) fn new(key: CacheKey, entry: Entry, begun: u64, by_head: bool) -> Self {
-        Self { key, entry, begun, by_head, failures: AtomicU32::new(0), retry_at: AtomicU64::new(0) }
-    }
-
-    /// Whether the back-off after a failure is over. Relaxed: a regeneration more or less is decided by the flights.
-    pub(crate) fn may_retry(&self, now: MonoTime) -> bool {
-        now.0 >= self.retry_at.load(Ordering::Relaxed)
-    }
-
-    /// Counts a failed regeneration; the entry stays as it is. Returns how many there were in a row.
-    pub(crate) fn failed(&self, now: MonoTime, noise: u64) -> u32 {
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        self.retry_at.store(now.after(back_off(failures, noise)).0, Ordering::Relaxed);
-        failures
-    }
-}
-
-/// A key whose page is not shared, until it is looked at again.
-pub(crate) struct PassNote {
-    pub(crate) reason: Pass,
-    pub(crate) until: MonoTime,
-    pub(crate) begun: u64,
-}
-
-#[derive(Clone)]
-pub(crate) enum Slot {
-    Page(Arc<Page>),
-    Pass(Arc<PassNote>),
-}
-
-impl Slot {
-    fn begun(&self) -> u64 {
-        match self {
-            Self::Page(page) => page.begun,
-            Self::Pass(note) => note.begun,
-        }
-    }
-}
-
 #[derive(Clone)]
 struct Weigh;
 
 impl Weighter<CacheKey, Slot> for Weigh {
     fn weight(&self, key: &CacheKey, slot: &Slot) -> u64 {
-        let slot = match slot {
-            Slot::Page(page) => page.entry.weight() + ITEM_BYTES,
-            Slot::Pass(_) => size_of::<PassNote>() + 112,
-        };
-        (key.as_bytes().len() + slot) as u64
+        slot.weight(key)
     }
 }
 
@@ -132,17 +68,22 @@ impl<B: BuildHasher + Clone + Default> Memory<B> {
         self.cache.get(key)
     }
 
+    /// What is there, which does not count as use.
+    pub(crate) fn peek(&self, key: &[u8]) -> Option<Slot> {
+        self.cache.peek(key)
+    }
+
     pub(crate) fn page(&self, key: &[u8]) -> Option<Arc<Page>> {
-        match self.cache.peek(key)? {
+        match self.peek(key)? {
             Slot::Page(page) => Some(page),
             Slot::Pass(_) => None,
         }
     }
 
-    /// Whether a page of this size could be kept at all. Asked before it is put, because the cache would drop the old
-    /// page together with one that is too large.
-    pub(crate) fn admits(&self, key: &CacheKey, page: &Page) -> bool {
-        (key.as_bytes().len() + page.entry.weight() + ITEM_BYTES) as u64 <= self.largest
+    /// Whether something of this size could be kept at all. Asked before it is put, because the cache would drop what
+    /// is there together with one that is too large.
+    pub(crate) fn admits(&self, key: &CacheKey, slot: &Slot) -> bool {
+        slot.weight(key) <= self.largest
     }
 
     /// Puts a page or a pass in, unless what is there comes from a render that began later. The caller holds the
@@ -153,6 +94,12 @@ impl<B: BuildHasher + Clone + Default> Memory<B> {
             self.cache.insert(key, slot);
         }
         newest
+    }
+
+    /// The keys of the pages that a name covers. Looks at everything that is held.
+    pub(crate) fn keys_of(&self, name: Name) -> Vec<CacheKey> {
+        let covers = |slot: &Slot| matches!(slot, Slot::Page(page) if page.covered.has(name));
+        self.cache.iter().filter(|(_, slot)| covers(slot)).map(|(key, _)| key).collect()
     }
 
     pub(crate) fn clear(&self) {
@@ -176,6 +123,10 @@ impl<B: BuildHasher + Clone + Default> Memory<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::MonoTime;
+    use crate::ledger::{Covered, Generation};
+    use crate::memory::PassNote;
+    use crate::policy::response::Pass;
     use std::hash::{BuildHasherDefault, Hasher};
 
     /// A hash of one bit: everything collides.
@@ -198,7 +149,8 @@ mod tests {
         let memory = Memory::<BuildHasherDefault<OneBit>>::new(16 << 20).expect("large enough");
         let key = |n: u16| CacheKey::new(&n.to_be_bytes());
         for n in 0..500 {
-            let note = PassNote { reason: Pass::Vary, until: MonoTime(u64::from(n)), begun: 0 };
+            let covered = Covered::new(Box::default(), Generation(1));
+            let note = PassNote { reason: Pass::Vary, until: MonoTime(u64::from(n)), begun: 0, covered };
             memory.put(key(n), Slot::Pass(Arc::new(note)));
         }
         for n in 0..500 {

@@ -1,0 +1,173 @@
+//! What a leader comes back with: what the memory tier learns of it, and the waiters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lead::{Landing, Lead, Purpose, abandon, give_up_body};
+use super::outcome::{Head, Outcome};
+use crate::ledger::Covered;
+use crate::memory::{Page, PassNote, Slot};
+use crate::policy::response::Pass;
+use crate::policy::tag::{MAX_TAGS, Tag};
+use crate::render::Notes;
+use crate::telemetry;
+use crate::testing::rules::{Rule, holds};
+
+/// How long a page that is not shared is remembered as such.
+const PASS_FOR: Duration = Duration::from_secs(10);
+
+impl Lead {
+    /// Those of the route and of the render.
+    pub(super) fn tags(&self, notes: &Notes) -> Vec<Tag> {
+        let mut tags = self.recipe.route.check().unwrap_or_default().to_vec();
+        for tag in &notes.tags {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
+            }
+        }
+        tags
+    }
+
+    /// What marks can hit of what this render brings.
+    pub(super) fn covered(&self, tags: &[Tag]) -> Covered {
+        let (view, key) = (&self.shared.ledger.view, self.context.key.parts());
+        let since = if holds(Rule::SinceBegin) { self.flight.began() } else { view.generation() };
+        Covered::new(view.names(key.path, key.pattern, tags.iter().map(Tag::as_str)), since)
+    }
+
+    fn keeps(&self) -> bool {
+        !matches!(self.purpose, Purpose::Show)
+    }
+
+    /// Leaves the table while the body goes on; others do not wait for what will not be kept.
+    pub(super) fn take_off(&self, reason: Pass) {
+        if self.keeps() {
+            if reason == Pass::TooLarge {
+                self.not_kept(reason, false);
+            }
+            self.shared.flights.leave(&self.flight);
+        }
+    }
+
+    /// What the memory tier learns from a page that is not kept. `veto`: also where there is an old page.
+    fn not_kept(&self, reason: Pass, veto: bool) {
+        if !self.keeps() {
+            return;
+        }
+        if let Purpose::Regenerate { old, .. } = &self.purpose
+            && !veto
+        {
+            return self.regeneration_failed(old, reason.as_str());
+        }
+        if reason == Pass::Capture && matches!(self.purpose, Purpose::First { .. }) {
+            // No room now says nothing about the page.
+            return;
+        }
+        self.remember(reason);
+    }
+
+    fn warn_of_tags(&self, reason: Pass) {
+        let pattern = self.recipe.pattern();
+        if reason == Pass::Tags && self.shared.beliefs.first_warning(pattern, "tags") {
+            tracing::warn!(
+                target: "axum_isr",
+                route = %pattern,
+                "not cached: a tag has 1 to 256 bytes, and a page at most {MAX_TAGS} of them, its route's and those of \
+                 its data included; without one of its tags the page would outlive its invalidation"
+            );
+        }
+    }
+
+    fn remember(&self, reason: Pass) {
+        let until = self.shared.time.monotonic().after(PASS_FOR);
+        let covered = self.covered(&self.tags(&self.context.notes()));
+        let note = Slot::Pass(Arc::new(PassNote { reason, until, begun: self.begun, covered }));
+        let key = self.flight.key();
+        self.shared.flights.hold(key, || self.shared.memory.put(key.clone(), note));
+    }
+
+    /// The old page stays, and is not tried again before its back-off is over.
+    fn regeneration_failed(&self, old: &Page, what: &'static str) {
+        let failures = old.back_off.failed(self.shared.time.monotonic(), self.shared.noise(), self.flight.began());
+        telemetry::regeneration_failed(&self.shared, &self.recipe, &self.context.key, what, failures);
+    }
+
+    /// A page that could not be made says nothing about whether it is shareable.
+    fn failed(&self, what: &'static str) {
+        match &self.purpose {
+            Purpose::Regenerate { old, .. } => return self.regeneration_failed(old, what),
+            Purpose::LookAgain { was } => self.remember(*was),
+            Purpose::First { .. } | Purpose::Show => {}
+        }
+        telemetry::failed(&self.shared, &self.recipe, &self.context.key, what);
+    }
+
+    /// Memory tier first, then the table, then the waiters.
+    pub(super) fn land(&self, landing: Landing) {
+        let outcome = match landing {
+            Landing::Page(page, head) => self.keep(page, head),
+            Landing::Pass { reason, veto } => {
+                self.warn_of_tags(reason);
+                self.not_kept(reason, veto);
+                Outcome::Pass(reason)
+            }
+            Landing::NeedsVisitor => {
+                self.not_kept(Pass::NeedsVisitor, false);
+                Outcome::Pass(Pass::NeedsVisitor)
+            }
+            Landing::Failure(failure) => {
+                self.failed("status");
+                Outcome::Failure(failure)
+            }
+            Landing::Broken(head) => {
+                self.failed("broken");
+                Outcome::Broken(head)
+            }
+            Landing::TimedOut => {
+                self.failed("timed-out");
+                Outcome::TimedOut
+            }
+            Landing::Panicked(panic) => {
+                self.failed("panicked");
+                Outcome::Panicked(panic)
+            }
+            Landing::PassedOn(reason) => Outcome::Pass(reason),
+            Landing::Abandoned => Outcome::Abandoned,
+        };
+        telemetry::landed(&self.shared, &self.recipe, &self.context.key, &outcome, self.purpose.as_str());
+        self.shared.flights.leave(&self.flight);
+        self.flight.end(outcome);
+        give_up_body(&self.flight);
+        self.shared.landed.notify_waiters();
+    }
+
+    fn keep(&self, page: Arc<Page>, head: Arc<Head>) -> Outcome {
+        self.shared.beliefs.rendered_well(&self.recipe, &self.context.key);
+        if self.keeps() {
+            let slot = Slot::Page(Arc::clone(&page));
+            if !self.shared.memory.admits(&page.key, &slot) {
+                self.not_kept(Pass::TooLarge, false);
+                return Outcome::Pass(Pass::TooLarge);
+            }
+            // Not always the newest: a page may be rendered for a GET and for a HEAD at the same time.
+            let put = || self.shared.memory.put(page.key.clone(), slot);
+            if !self.shared.is_closing() && self.shared.flights.hold(&page.key, put) {
+                self.shared.renderers.note(&self.recipe, &page.key, page.by_head);
+                telemetry::stored(&self.shared, &self.recipe, &page);
+            }
+        }
+        Outcome::Page(page, head)
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        if !self.flight.has_ended() {
+            if std::thread::panicking() {
+                // Outside of what is contained: the drop of a body, for example.
+                self.failed("panicked");
+            }
+            abandon(&self.shared, &self.flight);
+        }
+    }
+}

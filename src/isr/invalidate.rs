@@ -1,0 +1,169 @@
+//! Invalidation on demand.
+
+use crate::error::InvalidateError;
+use crate::isr::Isr;
+use crate::ledger::{Mark, Target, Verb};
+use crate::policy::tag::Tag;
+
+/// What an invalidation did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Invalidated {
+    /// What happens to the pages.
+    pub verb: Verb,
+    /// How many things were marked: tags, paths, … Not how many pages carry them, which nobody counts.
+    pub marks: usize,
+    /// The place of the marks in the order of all: microseconds since the Unix epoch, or one more than the mark before.
+    pub stamp: u64,
+}
+
+impl Invalidated {
+    /// Waits until the marks are in effect in every process of the cluster: read your own writes through any of them.
+    ///
+    /// In this process they are in effect when the verb has returned. Without a store there is no other one, and this
+    /// returns at once.
+    #[expect(clippy::unused_async, reason = "with a store it waits for the others")]
+    pub async fn everywhere(&self) {}
+}
+
+/// What is invalidated takes effect before a method returns: from then on an expired page is never served, and a
+/// revalidated one never as a HIT, nor as a MISS that others may keep. It costs the same for one page and for a hundred
+/// thousand: pages are not touched, but judged when somebody asks for them.
+///
+/// *Revalidate*: visitors get the old page while a new one is rendered; *expire*: the old page is not served again, who
+/// asks next waits for the new one. CDNs and browsers in front are not reached: what they keep, they keep for as long
+/// as the headers allow.
+///
+/// Every method may be called from any task. It fails with [`InvalidateError::Invalid`] if what it names cannot be: then
+/// nothing was invalidated.
+impl Isr {
+    /// Revalidates what carries a tag: pages, and cached data.
+    ///
+    /// # Errors
+    ///
+    /// When it is no [`Tag`].
+    pub async fn revalidate_tag(&self, tag: impl AsRef<str>) -> Result<Invalidated, InvalidateError> {
+        self.mark(Verb::Revalidate, vec![Target::Tag(Tag::new(tag)?)]).await
+    }
+
+    /// Expires what carries a tag: pages, and cached data.
+    ///
+    /// # Errors
+    ///
+    /// When it is no [`Tag`].
+    pub async fn expire_tag(&self, tag: impl AsRef<str>) -> Result<Invalidated, InvalidateError> {
+        self.mark(Verb::Expire, vec![Target::Tag(Tag::new(tag)?)]).await
+    }
+
+    /// Revalidates what carries one of several tags, in one step.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is no [`Tag`].
+    pub async fn revalidate_tags<T: AsRef<str>>(
+        &self,
+        tags: impl IntoIterator<Item = T>,
+    ) -> Result<Invalidated, InvalidateError> {
+        self.mark(Verb::Revalidate, targets(tags)?).await
+    }
+
+    /// Expires what carries one of several tags, in one step.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is no [`Tag`].
+    pub async fn expire_tags<T: AsRef<str>>(
+        &self,
+        tags: impl IntoIterator<Item = T>,
+    ) -> Result<Invalidated, InvalidateError> {
+        self.mark(Verb::Expire, targets(tags)?).await
+    }
+
+    /// Revalidates the pages of a path: with every query, variant, host and spelling. Of nested routers it is the whole
+    /// path. What follows a `?` is not read.
+    ///
+    /// # Errors
+    ///
+    /// When it does not begin with `/`.
+    pub async fn revalidate_path(&self, path: impl AsRef<str>) -> Result<Invalidated, InvalidateError> {
+        self.mark(Verb::Revalidate, vec![Target::path(path.as_ref())?]).await
+    }
+
+    /// Expires the pages of a path; as [`revalidate_path`](Self::revalidate_path).
+    ///
+    /// # Errors
+    ///
+    /// When it does not begin with `/`.
+    pub async fn expire_path(&self, path: impl AsRef<str>) -> Result<Invalidated, InvalidateError> {
+        self.mark(Verb::Expire, vec![Target::path(path.as_ref())?]).await
+    }
+
+    /// Revalidates the pages of a path and of all below it: `/a` covers `/a` and `/a/b`, not `/ab`; `/` covers
+    /// every page.
+    ///
+    /// # Errors
+    ///
+    /// When it does not begin with `/`, has a query, or more than 32 segments.
+    pub async fn revalidate_prefix(&self, prefix: impl AsRef<str>) -> Result<Invalidated, InvalidateError> {
+        self.mark(Verb::Revalidate, vec![Target::prefix(prefix.as_ref())?]).await
+    }
+
+    /// Expires the pages of a path and of all below it; as [`revalidate_prefix`](Self::revalidate_prefix).
+    ///
+    /// # Errors
+    ///
+    /// When it does not begin with `/`, has a query, or more than 32 segments.
+    pub async fn expire_prefix(&self, prefix: impl AsRef<str>) -> Result<Invalidated, InvalidateError> {
+        self.mark(Verb::Expire, vec![Target::prefix(prefix.as_ref())?]).await
+    }
+
+    /// Revalidates the pages of a route, by its pattern as axum's `MatchedPath` has it: `/posts/{slug}`. A layer around a
+    /// whole router does not know the patterns of its pages, which are then not found by them.
+    ///
+    /// # Errors
+    ///
+    /// When it does not begin with `/`.
+    pub async fn revalidate_route(&self, pattern: impl AsRef<str>) -> Result<Invalidated, InvalidateError> {
+        self.mark(Verb::Revalidate, vec![Target::route(pattern.as_ref())?]).await
+    }
+
+    /// Expires the pages of a route; as [`revalidate_route`](Self::revalidate_route).
+    ///
+    /// # Errors
+    ///
+    /// When it does not begin with `/`.
+    pub async fn expire_route(&self, pattern: impl AsRef<str>) -> Result<Invalidated, InvalidateError> {
+        self.mark(Verb::Expire, vec![Target::route(pattern.as_ref())?]).await
+    }
+
+    /// Revalidates everything: all pages, and all cached data.
+    ///
+    /// # Errors
+    ///
+    /// None without a store.
+    pub async fn revalidate_all(&self) -> Result<Invalidated, InvalidateError> {
+        self.mark(Verb::Revalidate, vec![Target::Everything]).await
+    }
+
+    /// Expires everything: all pages, and all cached data.
+    ///
+    /// # Errors
+    ///
+    /// None without a store.
+    pub async fn expire_all(&self) -> Result<Invalidated, InvalidateError> {
+        self.mark(Verb::Expire, vec![Target::Everything]).await
+    }
+
+    /// One step of the ledger: all or nothing.
+    #[expect(clippy::unused_async, reason = "with a store its ledger is asked")]
+    pub(crate) async fn mark(&self, verb: Verb, targets: Vec<Target>) -> Result<Invalidated, InvalidateError> {
+        let marks: Vec<Mark> = targets.into_iter().map(|target| Mark { verb, target }).collect();
+        let stamp = self.shared.ledger.invalidate(&marks, self.shared.time.wall());
+        crate::telemetry::invalidated(&self.shared, verb, &marks);
+        Ok(Invalidated { verb, marks: marks.len(), stamp })
+    }
+}
+
+fn targets<T: AsRef<str>>(tags: impl IntoIterator<Item = T>) -> Result<Vec<Target>, InvalidateError> {
+    tags.into_iter().map(|tag| Ok(Target::Tag(Tag::new(tag)?))).collect()
+}

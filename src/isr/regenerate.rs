@@ -1,0 +1,183 @@
+//! Pages rendered again, now, without a visitor.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::JoinSet;
+
+use super::handle::Isr;
+use super::shared::Shared;
+use crate::error::InvalidateError;
+use crate::flight::{Lead, Purpose, abandon};
+use crate::key::CacheKey;
+use crate::ledger::{Target, Verb, Verdict};
+use crate::memory::{Page, Slot};
+use crate::policy::tag::Tag;
+
+/// How often a page is tried that others render at the same time.
+const ATTEMPTS: usize = 3;
+
+/// How far a regeneration is. It goes on whether anybody watches or not.
+#[derive(Clone, Debug)]
+pub struct Regeneration(watch::Receiver<Progress>);
+
+/// Pages of a regeneration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Those that this process held when it began.
+    pub total: usize,
+    /// Those that have been rendered since, by whomever, or are not held any more.
+    pub done: usize,
+    /// Those that could not be rendered, or are not shareable any more. Where a render failed, the old page is served
+    /// until it expires, as after every failed regeneration.
+    pub failed: usize,
+}
+
+impl Progress {
+    /// Whether every page was tried.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.done + self.failed >= self.total
+    }
+}
+
+impl Regeneration {
+    /// How far it is now.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        *self.0.borrow()
+    }
+
+    /// Waits until it is further than when somebody last looked with this handle; `None` when it is over.
+    pub async fn changed(&mut self) -> Option<Progress> {
+        self.0.changed().await.ok()?;
+        Some(*self.0.borrow_and_update())
+    }
+
+    /// Waits until every page was tried, or the process shuts down.
+    pub async fn finished(mut self) -> Progress {
+        // An error is the end of whoever works on it.
+        let _ = self.0.wait_for(Progress::is_finished).await;
+        self.progress()
+    }
+}
+
+impl Isr {
+    /// Revalidates a path and renders what this process holds of it again, now, in the background, while visitors get
+    /// the old pages: [`revalidate_path`](Self::revalidate_path) without waiting for the first of them.
+    ///
+    /// At most half as many renders at once as [`IsrBuilder::max_regenerations`](crate::IsrBuilder::max_regenerations)
+    /// says, besides those that visitors cause. Looks at every page that is held.
+    ///
+    /// # Errors
+    ///
+    /// When it does not begin with `/`, or there is no tokio runtime with timers here: then nothing was revalidated.
+    pub async fn regenerate_path(&self, path: impl AsRef<str>) -> Result<Regeneration, InvalidateError> {
+        self.regenerate(Target::path(path.as_ref())?).await
+    }
+
+    /// Revalidates what carries a tag, and renders the pages of it that this process holds again, as
+    /// [`regenerate_path`](Self::regenerate_path). Data with the tag is computed again when they use it.
+    ///
+    /// # Errors
+    ///
+    /// When it is no [`Tag`], or there is no tokio runtime with timers here: then nothing was revalidated.
+    pub async fn regenerate_tag(&self, tag: impl AsRef<str>) -> Result<Regeneration, InvalidateError> {
+        self.regenerate(Target::Tag(Tag::new(tag)?)).await
+    }
+
+    async fn regenerate(&self, target: Target) -> Result<Regeneration, InvalidateError> {
+        let runtime = Handle::try_current().map_err(|_| InvalidateError::NoRuntime)?;
+        if !self.shared.has_timers() {
+            return Err(InvalidateError::NoRuntime);
+        }
+        let name = self.shared.ledger.view.name(&target);
+        self.mark(Verb::Revalidate, vec![target]).await?;
+        let keys = self.shared.memory.keys_of(name);
+        let (progress, watching) = watch::channel(Progress { total: keys.len(), ..Progress::default() });
+        let shared = Arc::clone(&self.shared);
+        let work = async move {
+            tokio::select! {
+                () = shared.stop.cancelled() => {}
+                () = sweep(&shared, keys, &progress) => {}
+            }
+        };
+        self.shared.tracker.spawn_on(work, &runtime);
+        Ok(Regeneration(watching))
+    }
+}
+
+async fn sweep(shared: &Arc<Shared>, keys: Vec<CacheKey>, progress: &watch::Sender<Progress>) {
+    let mut running = JoinSet::new();
+    let note = |done: bool| {
+        progress.send_modify(|progress| {
+            let count = if done { &mut progress.done } else { &mut progress.failed };
+            *count += 1;
+        });
+    };
+    for key in keys {
+        let Ok(place) = Arc::clone(&shared.sweeps).acquire_owned().await else {
+            return;
+        };
+        running.spawn(again(Arc::clone(shared), key, place));
+        while let Some(ended) = running.try_join_next() {
+            note(ended.unwrap_or(false));
+        }
+    }
+    while let Some(ended) = running.join_next().await {
+        note(ended.unwrap_or(false));
+    }
+}
+
+/// Whether a page was rendered since it was marked, or needs not be.
+async fn again(shared: Arc<Shared>, key: CacheKey, place: OwnedSemaphorePermit) -> bool {
+    let mut place = Some(place);
+    for _ in 0..ATTEMPTS {
+        let mut landed = std::pin::pin!(shared.landed.notified());
+        // Before the look: what lands after it is not missed.
+        landed.as_mut().enable();
+        if shared.is_closing() {
+            return false;
+        }
+        let page = match shared.memory.peek(key.as_bytes()) {
+            Some(Slot::Page(page)) => page,
+            Some(Slot::Pass(_)) => return false,
+            None => return true,
+        };
+        if page.covered.verdict(&shared.ledger.view) == Verdict::Good {
+            return true;
+        }
+        if !render(&shared, &page, &mut place).await {
+            // Somebody else does. It may have begun before the mark.
+            if shared.flights.has(key.as_bytes()) {
+                landed.await;
+            }
+            continue;
+        }
+        return match shared.memory.peek(key.as_bytes()) {
+            Some(Slot::Page(now)) => !Arc::ptr_eq(&now, &page),
+            Some(Slot::Pass(_)) => false,
+            None => true,
+        };
+    }
+    false
+}
+
+/// Renders a page and waits for it; `false` if somebody else does, or has.
+async fn render(shared: &Arc<Shared>, page: &Arc<Page>, place: &mut Option<OwnedSemaphorePermit>) -> bool {
+    let due = || shared.memory.page(page.key.as_bytes()).is_some_and(|now| Arc::ptr_eq(&now, page));
+    let Some(flight) = shared.flights.start(&page.key, shared.ledger.view.generation(), due) else {
+        return false;
+    };
+    let Some(recipe) = shared.renderers.recipe(page.layer, page.by_head, &page.key) else {
+        abandon(shared, &flight);
+        return true;
+    };
+    let purpose = Purpose::Regenerate { old: Arc::clone(page), head: page.by_head };
+    let lead = Lead::new(Arc::clone(shared), flight, page.key.clone(), recipe, purpose);
+    // An error is a runtime that ends.
+    let _ = lead.spawn(&Handle::current(), place.take()).await;
+    true
+}

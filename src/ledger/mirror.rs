@@ -1,0 +1,169 @@
+//! What this process knows of the ledger's marks.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+
+use super::mark::{Kind, Target, Verb};
+use super::path::CanonicalPath;
+use crate::testing::rules::{Rule, holds};
+
+/// The name of a part of an entry: a keyed hash of its kind and text. Two parts with one name are invalidated together,
+/// which is one page too many and never one too few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Name(u64);
+
+/// Makes names. Keyed at random for each process, against crafted collisions that would empty a cache.
+#[derive(Default)]
+pub(super) struct Namer(RandomState);
+
+impl Namer {
+    fn name(&self, kind: Kind, text: &str) -> Name {
+        Name(self.0.hash_one((kind, text)))
+    }
+
+    pub(super) fn of(&self, target: &Target) -> Name {
+        let (kind, text) = target.parts();
+        self.name(kind, text)
+    }
+
+    /// What covers a page: its path, the prefixes of that, its route, its tags. Everything goes without saying.
+    pub(super) fn page<'t>(&self, path: &str, pattern: &str, tags: impl Iterator<Item = &'t str>) -> Box<[Name]> {
+        let path = CanonicalPath::new(path);
+        let mut names = vec![self.name(Kind::Path, path.as_str())];
+        names.extend(path.prefixes().map(|prefix| self.name(Kind::Prefix, prefix)));
+        if !pattern.is_empty() {
+            names.push(self.name(Kind::Route, pattern));
+        }
+        names.extend(tags.map(|tag| self.name(Kind::Tag, tag)));
+        names.into()
+    }
+}
+
+/// The name is a hash already.
+#[derive(Default)]
+struct Unhashed(u64);
+
+impl Hasher for Unhashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {}
+
+    fn write_u64(&mut self, name: u64) {
+        self.0 = name;
+    }
+}
+
+/// When a mark was made: the generation in which this process applied it, which judges what was rendered here, and the
+/// ledger's stamp, which judges what came from elsewhere. Zero is never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct At {
+    pub(crate) generation: u64,
+    pub(crate) stamp: u64,
+}
+
+impl At {
+    /// The two need not agree about what is later: a process applies its own marks before those of others that are
+    /// older.
+    fn raise(&mut self, to: Self) {
+        self.generation = self.generation.max(to.generation);
+        self.stamp = self.stamp.max(to.stamp);
+    }
+}
+
+/// The newest marks on something, by verb.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marked {
+    pub(crate) revalidate: At,
+    pub(crate) expire: At,
+}
+
+impl Marked {
+    fn of(&mut self, verb: Verb) -> &mut At {
+        match verb {
+            Verb::Revalidate => &mut self.revalidate,
+            Verb::Expire => &mut self.expire,
+        }
+    }
+
+    fn raise(&mut self, to: Self) {
+        self.revalidate.raise(to.revalidate);
+        self.expire.raise(to.expire);
+    }
+}
+
+/// Marks by name, bounded: beyond the most that are kept, the oldest are folded into "everything" of their verb, which
+/// can only invalidate too much.
+pub(super) struct Mirror {
+    everything: Marked,
+    marks: HashMap<Name, Marked, BuildHasherDefault<Unhashed>>,
+    /// In the order in which they were applied, oldest first; some have been raised since.
+    order: VecDeque<(u64, Name, Verb)>,
+    /// One for each verb of each name.
+    held: usize,
+    most: usize,
+}
+
+impl Mirror {
+    pub(super) fn new(most: usize) -> Self {
+        Self { everything: Marked::default(), marks: HashMap::default(), order: VecDeque::new(), held: 0, most }
+    }
+
+    /// Notes a mark; without a name it is about everything.
+    pub(super) fn apply(&mut self, name: Option<Name>, verb: Verb, at: At) {
+        let Some(name) = name else {
+            self.everything.of(verb).raise(at);
+            return;
+        };
+        let known = self.marks.entry(name).or_default().of(verb);
+        if known.generation == 0 {
+            self.held += 1;
+        }
+        known.raise(at);
+        self.order.push_back((known.generation, name, verb));
+        while self.held > self.most {
+            self.fold();
+        }
+        // The same marks again and again leave nothing but their last places.
+        if self.order.len() > 2 * self.most.max(64) {
+            let marks = &mut self.marks;
+            self.order.retain(|(at, name, verb)| marks.get_mut(name).is_some_and(|m| m.of(*verb).generation == *at));
+        }
+    }
+
+    fn fold(&mut self) {
+        let Some((generation, name, verb)) = self.order.pop_front() else {
+            return;
+        };
+        let Some(marked) = self.marks.get_mut(&name) else {
+            return;
+        };
+        if marked.of(verb).generation != generation {
+            return;
+        }
+        let folded = std::mem::take(marked.of(verb));
+        if holds(Rule::Fold) {
+            self.everything.of(verb).raise(folded);
+        }
+        self.held -= 1;
+        if *marked == Marked::default() {
+            self.marks.remove(&name);
+        }
+    }
+
+    /// The newest marks that hit something of these names.
+    pub(super) fn newest(&self, names: &[Name]) -> Marked {
+        let mut newest = self.everything;
+        for name in names {
+            if let Some(marked) = self.marks.get(name) {
+                newest.raise(*marked);
+            }
+        }
+        newest
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.held
+    }
+}

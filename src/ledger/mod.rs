@@ -1,0 +1,40 @@
+//! Invalidation (I5): marks, the ledger that orders them, and the view that judges entries.
+//!
+//! ```text
+//!  Isr::expire_tag ──► Ledger::invalidate ──► a stamp ──► View::apply ──► mirror, then generation
+//!  HIT ──► View::generation equals the entry's? ──► otherwise View::judge ──► mirror
+//! ```
+//!
+//! An invalidation touches no entry: it notes a mark, and entries are judged when somebody asks for them.
+//!
+//! - `path`: paths as invalidation compares them.
+//! - `mark`: what an invalidation says, and about what.
+//! - `covered`: what marks can hit of something that is kept, and up to where it is known to be good.
+//! - `mirror`: the marks that this process knows, bounded by folding.
+//! - `view`: what they say about an entry.
+//! - `local`: the ledger of a process that shares no store.
+
+mod covered;
+mod local;
+mod mark;
+mod mirror;
+mod path;
+mod view;
+
+/// What the view is made of, so that its interleavings can be tested.
+mod sync {
+    #[cfg(not(all(test, isr_shuttle)))]
+    pub(super) use std::sync::{Mutex, RwLock, atomic::AtomicU64};
+
+    #[cfg(all(test, isr_shuttle))]
+    pub(super) use shuttle::sync::{Mutex, RwLock, atomic::AtomicU64};
+
+    pub(super) use std::sync::atomic::Ordering;
+}
+
+pub(crate) use covered::Covered;
+pub(crate) use local::{Ledger, MAX_MARKS};
+pub use mark::Verb;
+pub(crate) use mark::{Mark, Target};
+pub(crate) use mirror::Name;
+pub(crate) use view::{Generation, Verdict, View};

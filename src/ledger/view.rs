@@ -1,0 +1,102 @@
+//! What this process knows of the ledger, and what that says about an entry.
+//!
+//! The order is what makes it true, on both sides: a mark is noted first and the generation raised second, and an entry
+//! takes the generation that was read *before* its names were looked up. Whoever reads a generation finds every mark up
+//! to it.
+
+use std::sync::PoisonError;
+
+use super::mark::{Mark, Target};
+use super::mirror::{At, Marked, Mirror, Name, Namer};
+use super::sync::{AtomicU64, Ordering, RwLock};
+use crate::testing::rules::{Rule, holds};
+
+/// The marks that this process knows.
+pub(crate) struct View {
+    generation: AtomicU64,
+    mirror: RwLock<Mirror>,
+    namer: Namer,
+}
+
+/// A number of this process: how many times it has applied marks. What begins in a generation, no mark up to that one
+/// hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Generation(pub(crate) u64);
+
+/// What the marks say about an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    /// None hits it.
+    Good,
+    /// It may be served while it is rendered again. With the generation of the newest mark.
+    Revalidate(Generation),
+    /// It may not be served.
+    Expire,
+}
+
+impl View {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { generation: AtomicU64::new(1), mirror: RwLock::new(Mirror::new(most)), namer: Namer::default() }
+    }
+
+    /// Where what begins now begins. Acquire: whoever sees a generation sees its marks.
+    #[inline]
+    pub(crate) fn generation(&self) -> Generation {
+        Generation(self.generation.load(Ordering::Acquire))
+    }
+
+    /// Applies marks of one stamp. When it returns, nothing that they hit is good any more.
+    pub(super) fn apply(&self, marks: &[Mark], stamp: u64) {
+        // Only the ledger applies marks, one after the other.
+        let next = self.generation.load(Ordering::Relaxed) + 1;
+        if !holds(Rule::MarkFirst) {
+            self.generation.store(next, Ordering::Release);
+        }
+        let mut mirror = self.mirror.write().unwrap_or_else(PoisonError::into_inner);
+        for mark in marks {
+            let name = (mark.target != Target::Everything).then(|| self.namer.of(&mark.target));
+            mirror.apply(name, mark.verb, At { generation: next, stamp });
+        }
+        drop(mirror);
+        self.generation.store(next, Ordering::Release);
+    }
+
+    /// Judges what was rendered here and is known to be good up to `known`; if it is good, it is so up to the generation
+    /// that comes with the verdict.
+    pub(super) fn judge(&self, known: Generation, names: &[Name]) -> (Verdict, Generation) {
+        let before = self.generation();
+        let Marked { revalidate, expire } = self.newest(names);
+        let upto = if holds(Rule::GenerationFirst) { before } else { self.generation() };
+        let verdict = if expire.generation > known.0 {
+            Verdict::Expire
+        } else if revalidate.generation > known.0 {
+            Verdict::Revalidate(Generation(revalidate.generation))
+        } else {
+            Verdict::Good
+        };
+        (verdict, upto)
+    }
+
+    fn newest(&self, names: &[Name]) -> Marked {
+        self.mirror.read().unwrap_or_else(PoisonError::into_inner).newest(names)
+    }
+
+    /// What a target is called among the names of what it covers.
+    pub(crate) fn name(&self, target: &Target) -> Name {
+        self.namer.of(target)
+    }
+
+    /// What covers a page.
+    pub(crate) fn names<'t>(&self, path: &str, pattern: &str, tags: impl Iterator<Item = &'t str>) -> Box<[Name]> {
+        self.namer.page(path, pattern, tags)
+    }
+
+    /// Marks that are kept apart.
+    pub(crate) fn len(&self) -> usize {
+        self.mirror.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+#[cfg(all(test, isr_shuttle))]
+#[path = "shuttle_tests.rs"]
+mod shuttle_tests;

@@ -1,0 +1,113 @@
+//! What is kept under a key.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::clock::MonoTime;
+use crate::entry::Entry;
+use crate::key::CacheKey;
+use crate::ledger::{Covered, Generation};
+use crate::policy::freshness::back_off;
+use crate::policy::response::Pass;
+use crate::testing::rules::{Rule, holds};
+
+/// What one item costs besides the structs and bytes that are weighed: four reference counts (page, key, and the buffers
+/// of body and headers), and the cache's own slot and index (measured in `tests/memory.rs`).
+const ITEM_BYTES: usize = 176;
+
+/// As above, for what has no buffers.
+const NOTE_BYTES: usize = 112;
+
+/// An entry in memory, with what this process knows about it.
+pub(crate) struct Page {
+    pub(crate) key: CacheKey,
+    pub(crate) entry: Entry,
+    begun: u64,
+    /// The layer that rendered it.
+    pub(crate) layer: u64,
+    /// For a HEAD, which may have a handler of its own: whoever makes pages for GETs does not leave them to it.
+    pub(crate) by_head: bool,
+    pub(crate) covered: Covered,
+    pub(crate) back_off: BackOff,
+}
+
+/// What a page is made of.
+pub(crate) struct NewPage {
+    pub(crate) key: CacheKey,
+    pub(crate) entry: Entry,
+    /// The place of its render among those of this process.
+    pub(crate) begun: u64,
+    pub(crate) layer: u64,
+    pub(crate) by_head: bool,
+    pub(crate) covered: Covered,
+}
+
+impl Page {
+    pub(crate) fn new(page: NewPage) -> Self {
+        let NewPage { key, entry, begun, layer, by_head, covered } = page;
+        Self { key, entry, begun, layer, by_head, covered, back_off: BackOff::default() }
+    }
+}
+
+/// How long to wait after failures.
+#[derive(Default)]
+pub(crate) struct BackOff {
+    failures: AtomicU32,
+    /// `MonoTime`; not again before it, unless something was marked since.
+    retry_at: AtomicU64,
+    /// The generation in which the last failure began.
+    began: AtomicU64,
+}
+
+impl BackOff {
+    /// Whether the wait is over, or something was marked since the failure began. Relaxed: an attempt more or less is
+    /// decided by the flights.
+    pub(crate) fn may_retry(&self, now: MonoTime, marked: Option<Generation>) -> bool {
+        now.0 >= self.retry_at.load(Ordering::Relaxed)
+            || (marked.is_some_and(|marked| marked.0 > self.began.load(Ordering::Relaxed)) && holds(Rule::ClearBackOff))
+    }
+
+    /// Counts a failure of what began in a generation. Returns how many there were in a row.
+    pub(crate) fn failed(&self, now: MonoTime, noise: u64, began: Generation) -> u32 {
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        self.retry_at.store(now.after(back_off(failures, noise)).0, Ordering::Relaxed);
+        self.began.fetch_max(began.0, Ordering::Relaxed);
+        failures
+    }
+}
+
+/// A key whose page is not shared, until it is looked at again.
+pub(crate) struct PassNote {
+    pub(crate) reason: Pass,
+    pub(crate) until: MonoTime,
+    pub(crate) begun: u64,
+    /// A mark on it ends it.
+    pub(crate) covered: Covered,
+}
+
+#[derive(Clone)]
+pub(crate) enum Slot {
+    Page(Arc<Page>),
+    Pass(Arc<PassNote>),
+}
+
+impl Slot {
+    /// The place of the render that made it among those of this process.
+    pub(super) fn begun(&self) -> u64 {
+        match self {
+            Self::Page(page) => page.begun,
+            Self::Pass(note) => note.begun,
+        }
+    }
+
+    /// Bytes of memory that it keeps, its key included.
+    pub(super) fn weight(&self, key: &CacheKey) -> u64 {
+        let weight = match self {
+            Self::Page(page) => {
+                size_of::<Page>() - size_of::<Entry>() + page.entry.weight() + page.covered.heap_bytes() + ITEM_BYTES
+            }
+            Self::Pass(note) => size_of::<PassNote>() + note.covered.heap_bytes() + NOTE_BYTES,
+        };
+        (key.as_bytes().len() + weight) as u64
+    }
+}

@@ -1,0 +1,62 @@
+//! The rules that keep invalidation true, each of which a test can switch off to see that it is needed.
+//!
+//! Outside of this crate's own tests all of them hold, and asking is nothing.
+
+/// One rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// A mark is noted before the generation is raised.
+    MarkFirst,
+    /// Who judges keeps the generation that was read before the names were looked up.
+    GenerationFirst,
+    /// Marks are applied one after the other, each with a generation of its own.
+    OneAtATime,
+    /// What was marked while it was made is hit: it is good up to the generation of its begin.
+    SinceBegin,
+    /// Who arrives after a mark is not streamed to by a render that began before it.
+    LateWaits,
+    /// What a visitor has waited for is judged as if it had been found.
+    JudgeAtEnd,
+    /// What is older than the marks that are kept apart is covered by everything.
+    Fold,
+    /// A mark on a page that was not shareable ends that.
+    ClearPass,
+    /// A mark ends the wait after failures that began before it.
+    ClearBackOff,
+}
+
+#[cfg(not(test))]
+#[inline]
+pub(crate) const fn holds(_: Rule) -> bool {
+    true
+}
+
+#[cfg(test)]
+pub(crate) use switch::{holds, without};
+
+#[cfg(test)]
+mod switch {
+    use super::Rule;
+    use std::cell::Cell;
+
+    thread_local! {
+        static OFF: Cell<Option<Rule>> = const { Cell::new(None) };
+    }
+
+    pub(crate) fn holds(rule: Rule) -> bool {
+        OFF.get() != Some(rule)
+    }
+
+    /// Switches a rule off on this thread while something runs.
+    pub(crate) fn without<R>(rule: Option<Rule>, run: impl FnOnce() -> R) -> R {
+        struct On;
+        impl Drop for On {
+            fn drop(&mut self) {
+                OFF.set(None);
+            }
+        }
+        let _on = On;
+        OFF.set(rule);
+        run()
+    }
+}
