@@ -161,7 +161,7 @@ async fn hosts_are_not_mixed() {
     }
 }
 
-/// CASES 38: the text under which a page would be stored begins with the version of the format and the deployment, and
+/// R32, CASES 38, 128: the text under which a page would be stored begins with the version of the format and the deployment, and
 /// differs with the deployment, so that what an older version left is not found.
 #[tokio::test]
 async fn a_stored_key_names_its_format_and_deployment() {

@@ -10,6 +10,7 @@ use super::handle::Isr;
 use super::shared::{Settings, Shared};
 use crate::clock::{Clock, Time};
 use crate::error::ConfigError;
+use crate::key::Ids;
 use crate::memory::{DEFAULT_MEMORY_BYTES, Memory};
 use crate::policy::profile::ResponseHeaders;
 
@@ -36,7 +37,7 @@ pub struct IsrBuilder {
     mode: Mode,
     headers: ResponseHeaders,
     public_origin: Option<Uri>,
-    deployment_id: String,
+    ids: Ids,
     time: Time,
     render_timeout: Duration,
     max_regenerations: usize,
@@ -49,7 +50,7 @@ impl IsrBuilder {
             mode: Mode::default(),
             headers: ResponseHeaders::default(),
             public_origin: None,
-            deployment_id: String::new(),
+            ids: Ids::default(),
             time: Time::system(),
             render_timeout: RENDER_TIMEOUT,
             max_regenerations: 2 * std::thread::available_parallelism().map_or(1, usize::from),
@@ -80,11 +81,22 @@ impl IsrBuilder {
         Self { public_origin: Some(origin), ..self }
     }
 
-    /// Keeps deployments apart: `[A-Za-z0-9_-]+`, or empty for no scope. Default: empty.
+    /// Keeps the entries of deployments apart that share a store: `[A-Za-z0-9_-]+`, for example a date or a commit.
+    /// Empty means no scope on purpose, whatever the environment says. Default: that of the environment
+    /// (`ISR_DEPLOYMENT_ID`), else [`build_id`](Self::build_id).
     ///
-    /// The memory tier ends with the process and needs none; it is part of the keys under which entries are stored.
-    pub fn deployment_id(self, id: impl Into<String>) -> Self {
-        Self { deployment_id: id.into(), ..self }
+    /// Read once, by [`build`](Self::build); [`Stats::scope`](crate::stats::Stats::scope) shows it. The memory tier ends
+    /// with the process and needs none. Invalidation reaches all deployments.
+    pub fn deployment_id(mut self, id: impl Into<String>) -> Self {
+        self.ids.deployment = Some(id.into());
+        self
+    }
+
+    /// What to use where there is no deployment id: `[A-Za-z0-9_-]+`, or empty for none. Default: that of the
+    /// environment (`ISR_BUILD_ID`).
+    pub fn build_id(mut self, id: impl Into<String>) -> Self {
+        self.ids.build = Some(id.into());
+        self
     }
 
     /// Another source of time, for tests. Default: the system's.
@@ -122,10 +134,8 @@ impl IsrBuilder {
                 self.max_regenerations,
             ));
         }
-        let id = self.deployment_id;
-        if !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-            return Err(ConfigError::new("deployment_id", "[A-Za-z0-9_-]+", format_args!("{id:?}")));
-        }
+        // No store is shared: without an id there is nothing to keep apart.
+        let scope = self.ids.scope(false, |name| std::env::var_os(name))?;
         let public_host = self.public_origin.map(|origin| public_host(&origin)).transpose()?;
         self.headers.check()?;
         let mut headers = self.headers;
@@ -137,7 +147,7 @@ impl IsrBuilder {
             mode: self.mode,
             headers,
             public_host,
-            scope: id,
+            scope,
             time: self.time,
             render_timeout: self.render_timeout,
             max_regenerations: self.max_regenerations,

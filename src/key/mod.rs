@@ -23,18 +23,20 @@
 //! | headers, cookies | declared ones that carry one of their declared values | |
 //!
 //! [`builder`] writes keys, [`parts`] reads them back: a render request is built from the key alone. [`storage`] gives
-//! the readable form under which a store would keep the entry.
+//! the readable form under which a store would keep the entry, [`scope`] what keeps deployments apart there.
 
 mod builder;
 mod cookie;
 mod parts;
 mod query;
+mod scope;
 mod storage;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use builder::{KeyBuffer, build, original_uri, owned};
 pub(crate) use parts::Parts;
+pub(crate) use scope::Ids;
 pub(crate) use storage::CacheKey;
 
 /// The fields that every key has.
