@@ -99,6 +99,7 @@
 
 mod clock;
 pub mod config;
+pub mod data;
 mod entry;
 mod error;
 mod flight;
@@ -114,11 +115,12 @@ mod service;
 mod telemetry;
 pub mod testing;
 
-pub use error::{ConfigError, InvalidateError};
+pub use error::{ConfigError, DataError, InvalidateError};
 pub use future::ResponseFuture;
 pub use isr::{Invalidated, Isr, IsrBuilder, Mode, Progress, Regeneration, ShutdownReport};
 pub use layer::IsrLayer;
 pub use ledger::Verb;
+pub use policy::life::CacheLife;
 pub use policy::route::{Dynamic, RouteConfig};
 pub use policy::status::CacheStatus;
 pub use policy::tag::Tag;

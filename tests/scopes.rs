@@ -6,8 +6,8 @@ use std::process::Command;
 use axum_isr::{ConfigError, Isr};
 
 fn scope(deployment: Option<&str>, build: Option<&str>) -> Result<String, ConfigError> {
-    let builder = deployment.into_iter().fold(Isr::builder(), |builder, id| builder.deployment_id(id));
-    let builder = build.into_iter().fold(builder, |builder, id| builder.build_id(id));
+    let builder = deployment.into_iter().fold(Isr::builder(), axum_isr::IsrBuilder::deployment_id);
+    let builder = build.into_iter().fold(builder, axum_isr::IsrBuilder::build_id);
     Ok(builder.build()?.stats().scope)
 }
 

@@ -17,6 +17,7 @@ use super::source::{Next, Source};
 use crate::entry::{Draft, clean};
 use crate::memory::{NewPage, Page};
 use crate::policy::freshness::Window;
+use crate::policy::life::Life;
 use crate::policy::response::Pass;
 use crate::policy::tag::MAX_TAGS;
 use crate::render::Notes;
@@ -242,11 +243,13 @@ impl Capture<'_> {
         if tags.len() > MAX_TAGS {
             return None;
         }
-        let expire = notes.expire.unwrap_or(route.expire());
-        let revalidate = notes.revalidate.unwrap_or(route.revalidate);
+        let expire = notes.expire.unwrap_or(route.expire()).min(notes.used.expire);
+        let revalidate = notes.revalidate.unwrap_or(route.revalidate).min(notes.used.revalidate);
         // A page cannot be fresh for longer than it is kept, where somebody said how long that is.
-        let limit = notes.expire.or(route.explicit_expire());
-        let revalidate = limit.map_or(revalidate, |limit| revalidate.min(limit.into()));
+        let said = notes.expire.or(route.explicit_expire());
+        let used = Some(notes.used.expire).filter(|expire| *expire != Life::LONGEST.expire);
+        let limits = said.into_iter().chain(used);
+        let revalidate = limits.fold(revalidate, |revalidate, limit| revalidate.min(limit.into()));
         let draft = Draft {
             status: self.head.status,
             headers: &self.head.headers,
@@ -260,7 +263,7 @@ impl Capture<'_> {
             begun: lead.begun,
             layer: lead.recipe.layer.number(),
             by_head: lead.purpose.is_head(),
-            covered: lead.covered(&tags),
+            covered: lead.covered(notes, &tags),
         }))
     }
 

@@ -29,9 +29,10 @@ impl Lead {
     }
 
     /// What marks can hit of what this render brings.
-    pub(super) fn covered(&self, tags: &[Tag]) -> Covered {
+    pub(super) fn covered(&self, notes: &Notes, tags: &[Tag]) -> Covered {
         let (view, key) = (&self.shared.ledger.view, self.context.key.parts());
         let since = if holds(Rule::SinceBegin) { self.flight.began() } else { view.generation() };
+        let since = notes.since.map_or(since, |used| used.min(since));
         Covered::new(view.names(key.path, key.pattern, tags.iter().map(Tag::as_str)), since)
     }
 
@@ -80,7 +81,8 @@ impl Lead {
 
     fn remember(&self, reason: Pass) {
         let until = self.shared.time.monotonic().after(PASS_FOR);
-        let covered = self.covered(&self.tags(&self.context.notes()));
+        let notes = self.context.notes();
+        let covered = self.covered(&notes, &self.tags(&notes));
         let note = Slot::Pass(Arc::new(PassNote { reason, until, begun: self.begun, covered }));
         let key = self.flight.key();
         self.shared.flights.hold(key, || self.shared.memory.put(key.clone(), note));

@@ -42,5 +42,6 @@ pub(crate) use capture::CaptureBudget;
 pub(crate) use lead::{Lead, Purpose, abandon};
 pub(crate) use outcome::{Failure, Head, Outcome};
 pub(crate) use running::{Flight, Verdict};
+pub(crate) use source::contained;
 pub(crate) use table::{Entered, Table};
 pub(crate) use waiter::{Step, Waiter, lone_flight};

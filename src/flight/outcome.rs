@@ -45,7 +45,7 @@ impl Panic {
         Self(Arc::new((message, Mutex::new(Some(payload)))))
     }
 
-    pub(super) fn message(&self) -> Arc<str> {
+    pub(crate) fn message(&self) -> Arc<str> {
         Arc::clone(&self.0.0)
     }
 

@@ -93,7 +93,7 @@ impl Source {
 }
 
 /// A future whose panics are values.
-pub(super) async fn contained<F: Future>(future: F) -> Result<F::Output, Panic> {
+pub(crate) async fn contained<F: Future>(future: F) -> Result<F::Output, Panic> {
     let mut future = std::pin::pin!(future);
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,

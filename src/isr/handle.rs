@@ -87,6 +87,7 @@ impl Isr {
             memory_items: shared.memory.items(),
             memory_bytes: shared.memory.weight(),
             flights: shared.flights.len(),
+            computations: shared.computations.len(),
             captured_bytes: shared.capture.used(),
             marks: shared.ledger.view.len(),
             scope: shared.scope.clone(),

@@ -99,10 +99,7 @@ impl Isr {
         let (progress, watching) = watch::channel(Progress { total: keys.len(), ..Progress::default() });
         let shared = Arc::clone(&self.shared);
         let work = async move {
-            tokio::select! {
-                () = shared.stop.cancelled() => {}
-                () = sweep(&shared, keys, &progress) => {}
-            }
+            let _ = shared.stop.clone().run_until_cancelled_owned(sweep(&shared, keys, &progress)).await;
         };
         self.shared.tracker.spawn_on(work, &runtime);
         Ok(Regeneration(watching))
@@ -143,7 +140,7 @@ async fn again(shared: Arc<Shared>, key: CacheKey, place: OwnedSemaphorePermit) 
         }
         let page = match shared.memory.peek(key.as_bytes()) {
             Some(Slot::Page(page)) => page,
-            Some(Slot::Pass(_)) => return false,
+            Some(_) => return false,
             None => return true,
         };
         if page.covered.verdict(&shared.ledger.view) == Verdict::Good {
@@ -158,7 +155,7 @@ async fn again(shared: Arc<Shared>, key: CacheKey, place: OwnedSemaphorePermit) 
         }
         return match shared.memory.peek(key.as_bytes()) {
             Some(Slot::Page(now)) => !Arc::ptr_eq(&now, &page),
-            Some(Slot::Pass(_)) => false,
+            Some(_) => false,
             None => true,
         };
     }

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::builder::Mode;
 use crate::clock::Time;
+use crate::data::Computations;
 use crate::flight::{Beliefs, CaptureBudget, Table};
 use crate::ledger::{Ledger, MAX_MARKS};
 use crate::memory::Memory;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory,
     pub(crate) ledger: Ledger,
     pub(crate) flights: Table,
+    pub(crate) computations: Computations,
     pub(crate) beliefs: Beliefs,
     pub(crate) renderers: Registry,
     pub(crate) capture: CaptureBudget,
@@ -72,6 +74,7 @@ impl Shared {
             memory: settings.memory,
             ledger: Ledger::new(MAX_MARKS),
             flights: Table::new(MAX_WAITERS),
+            computations: Computations::default(),
             beliefs: Beliefs::default(),
             renderers: Registry::default(),
             regenerations: Arc::new(Semaphore::new(settings.max_regenerations)),

@@ -27,6 +27,7 @@
 
 mod builder;
 mod cookie;
+mod data;
 mod parts;
 mod query;
 mod scope;
@@ -35,6 +36,7 @@ mod storage;
 mod tests;
 
 pub(crate) use builder::{KeyBuffer, build, original_uri, owned};
+pub(crate) use data::DataKey;
 pub(crate) use parts::Parts;
 pub(crate) use scope::Ids;
 pub(crate) use storage::CacheKey;

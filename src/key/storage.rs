@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::Parts;
+use super::{Parts, data};
 
 /// The longest readable form before its path is replaced by a digest.
 const MAX_READABLE: usize = 200;
@@ -43,7 +43,10 @@ impl CacheKey {
         };
         [namespace, pattern, nest, host].into_iter().for_each(&mut put);
         for pairs in [headers, cookies] {
-            pairs.iter().for_each(|(name, value)| [name, value].into_iter().for_each(|text| put(text)));
+            for (name, value) in pairs {
+                put(name);
+                put(value);
+            }
             put("");
         }
         kind.into()
@@ -63,7 +66,11 @@ impl CacheKey {
             head.push('!');
         }
         let mut path = String::new();
-        escape(parts.path, &mut path);
+        match data::name(&self.0) {
+            // No path begins like this.
+            Some(name) => escape(name, &mut path),
+            None => escape(parts.path, &mut path),
+        }
         let mut rest = String::new();
         for (mark, text) in [('?', parts.query), ('@', parts.host)] {
             if !text.is_empty() {

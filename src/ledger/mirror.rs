@@ -34,8 +34,13 @@ impl Namer {
         if !pattern.is_empty() {
             names.push(self.name(Kind::Route, pattern));
         }
-        names.extend(tags.map(|tag| self.name(Kind::Tag, tag)));
+        names.extend(self.tags(tags));
         names.into()
+    }
+
+    /// What covers a value.
+    pub(super) fn tags<'t>(&self, tags: impl Iterator<Item = &'t str>) -> Box<[Name]> {
+        tags.map(|tag| self.name(Kind::Tag, tag)).collect()
     }
 }
 

@@ -91,6 +91,11 @@ impl View {
         self.namer.page(path, pattern, tags)
     }
 
+    /// What covers a value.
+    pub(crate) fn names_of_tags<'t>(&self, tags: impl Iterator<Item = &'t str>) -> Box<[Name]> {
+        self.namer.tags(tags)
+    }
+
     /// Marks that are kept apart.
     pub(crate) fn len(&self) -> usize {
         self.mirror.read().unwrap_or_else(PoisonError::into_inner).len()

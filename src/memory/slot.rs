@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::value::Value;
 use crate::clock::MonoTime;
 use crate::entry::Entry;
 use crate::key::CacheKey;
@@ -89,6 +90,7 @@ pub(crate) struct PassNote {
 pub(crate) enum Slot {
     Page(Arc<Page>),
     Pass(Arc<PassNote>),
+    Value(Arc<Value>),
 }
 
 impl Slot {
@@ -97,6 +99,7 @@ impl Slot {
         match self {
             Self::Page(page) => page.begun,
             Self::Pass(note) => note.begun,
+            Self::Value(value) => value.begun,
         }
     }
 
@@ -107,6 +110,7 @@ impl Slot {
                 size_of::<Page>() - size_of::<Entry>() + page.entry.weight() + page.covered.heap_bytes() + ITEM_BYTES
             }
             Self::Pass(note) => size_of::<PassNote>() + note.covered.heap_bytes() + NOTE_BYTES,
+            Self::Value(value) => value.weight() + ITEM_BYTES,
         };
         (key.as_bytes().len() + weight) as u64
     }

@@ -76,7 +76,7 @@ impl<B: BuildHasher + Clone + Default> Memory<B> {
     pub(crate) fn page(&self, key: &[u8]) -> Option<Arc<Page>> {
         match self.peek(key)? {
             Slot::Page(page) => Some(page),
-            Slot::Pass(_) => None,
+            Slot::Pass(_) | Slot::Value(_) => None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, StatusCode};
 
 use super::freshness::{DEFAULT_EXPIRE, Revalidate};
+use super::life::CacheLife;
 use super::tag::{MAX_TAGS, Tag};
 use crate::error::ConfigError;
 
@@ -126,6 +127,11 @@ impl RouteConfig {
     /// A page is fresh until it is invalidated ([`Revalidate::Never`]).
     pub fn forever() -> Self {
         Self::new(Revalidate::Never, Dynamic::Auto)
+    }
+
+    /// A page has a named life: fresh for [`CacheLife::revalidate`], served at all for [`CacheLife::expire`].
+    pub fn life(life: CacheLife) -> Self {
+        Self::revalidate(life.revalidate()).expire(life.expire())
     }
 
     /// The route is never cached ([`Dynamic::ForceDynamic`]); it beats a layer further in.

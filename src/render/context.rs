@@ -7,10 +7,14 @@ use std::time::Duration;
 use http::Extensions;
 
 use crate::key::CacheKey;
+use crate::ledger::Generation;
+use crate::memory::Value;
 use crate::policy::freshness::Revalidate;
+use crate::policy::life::Life;
 use crate::policy::response::Pass;
 use crate::policy::route::{Dynamic, RouteConfig};
 use crate::policy::tag::{MAX_TAGS, Tag};
+use crate::testing::rules::{Rule, holds};
 
 tokio::task_local! {
     /// The render that the current task works on, body included: a request that it makes must not wait for itself.
@@ -67,20 +71,51 @@ pub(crate) struct RenderContext {
 }
 
 /// What the handler said about its page.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Notes {
     pub(crate) tags: Vec<Tag>,
     pub(crate) revalidate: Option<Revalidate>,
     pub(crate) expire: Option<Duration>,
+    /// The shortest life of what was used.
+    pub(crate) used: Life,
+    /// The smallest generation of what was used.
+    pub(crate) since: Option<Generation>,
     refused: Option<Pass>,
     ended: bool,
 }
 
+impl Default for Notes {
+    fn default() -> Self {
+        Self {
+            tags: Vec::new(),
+            revalidate: None,
+            expire: None,
+            used: Life::LONGEST,
+            since: None,
+            refused: None,
+            ended: false,
+        }
+    }
+}
+
 impl Notes {
+    fn add(&mut self, tag: &Tag) {
+        if self.tags.contains(tag) {
+            return;
+        }
+        if self.tags.len() < MAX_TAGS {
+            self.tags.push(tag.clone());
+        } else {
+            // What lacks a tag would outlive its invalidation.
+            self.refused = Some(Pass::Tags);
+        }
+    }
+
     /// A reason not to keep the page.
     fn refused(&self) -> Option<Pass> {
-        let lives = [self.revalidate, self.expire.map(Revalidate::After)];
-        if lives.into_iter().flatten().any(Revalidate::is_zero) { Some(Pass::NoStore) } else { self.refused }
+        let used = [self.used.revalidate, Revalidate::After(self.used.expire)].map(Some);
+        let lives = [self.revalidate, self.expire.map(Revalidate::After)].into_iter().chain(used);
+        if lives.flatten().any(Revalidate::is_zero) { Some(Pass::NoStore) } else { self.refused }
     }
 }
 
@@ -96,6 +131,20 @@ impl RenderContext {
             flags: AtomicU8::new(0),
             notes: Mutex::default(),
         }
+    }
+
+    /// The context of this handle that the current task works for, if any.
+    pub(crate) fn current(handle: u64) -> Option<Arc<Self>> {
+        let mut next = RENDER.try_with(Arc::clone).ok()?;
+        while next.handle != handle {
+            next = Arc::clone(next.parent.as_ref()?);
+        }
+        Some(next)
+    }
+
+    /// Whether the current task works on something that will be kept.
+    pub(crate) fn makes_something_kept() -> bool {
+        RENDER.try_with(|context| context.reason != RenderReason::Visitor).unwrap_or(false)
     }
 
     /// Whether the current task renders `key`, or was started by a render of it.
@@ -169,10 +218,24 @@ impl RenderContext {
 
     pub(super) fn tag(&self, name: &str) {
         self.note("tag", |notes| match Tag::new(name) {
-            Ok(tag) if notes.tags.contains(&tag) => {}
-            Ok(tag) if notes.tags.len() < MAX_TAGS => notes.tags.push(tag),
-            // A page that lacks a tag would outlive its invalidation.
-            _ => notes.refused = Some(Pass::Tags),
+            Ok(tag) => notes.add(&tag),
+            Err(_) => notes.refused = Some(Pass::Tags),
+        });
+    }
+
+    /// A value was used: what is made has its tags, lives no longer, and is hit by whatever was marked since the value
+    /// is known to be good.
+    pub(crate) fn used(&self, value: &Value) {
+        self.note("data", |notes| {
+            if holds(Rule::DataTags) {
+                value.tags.iter().for_each(|tag| notes.add(tag));
+            }
+            notes.used = notes.used.min(value.life);
+            notes.refused = notes.refused.or(value.refused);
+            if holds(Rule::SinceData) {
+                let good = value.covered.good();
+                notes.since = Some(notes.since.map_or(good, |since| since.min(good)));
+            }
         });
     }
 

@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri};
 
 use super::context::{Marker, RenderContext, RenderReason};
+use crate::policy::life::CacheLife;
 use crate::policy::route::Dynamic;
 
 /// What a handler says about the page that it renders. An extractor that never fails.
@@ -53,6 +54,12 @@ impl Render {
         if let Some(context) = &self.0 {
             context.expire(after);
         }
+    }
+
+    /// Gives this page a named life: [`revalidate`](Self::revalidate) and [`expire`](Self::expire) in one.
+    pub fn life(&self, life: CacheLife) {
+        self.revalidate(life.revalidate());
+        self.expire(life.expire());
     }
 
     /// The page is not shared: it is not kept, and visitors' own requests go to the handler.

@@ -78,7 +78,7 @@ impl<S: Bounds> Core<S> {
                     }
                     return Found::Own(note.reason);
                 }
-                Slot::Pass(_) => {}
+                Slot::Pass(_) | Slot::Value(_) => {}
             }
         }
         self.wait(key, request, route, admitted).unwrap_or_else(Found::Bypass)

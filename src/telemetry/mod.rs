@@ -11,6 +11,8 @@
 //! | `landed` | debug | `outcome`, `purpose` |
 //! | `failed` | debug | `what` |
 //! | `regeneration failed` | warn | `what`, `failures` |
+//! | `computed` | debug | `data`, `bytes` |
+//! | `computation failed` | debug, in the background warn | `data`, `problem`, `failures` |
 //! | `invalidated` | info | `verb`, `marks`, `target` (the first, escaped and cut) |
 //!
 //! `route` is the pattern and may be used as a label. `path` is escaped and cut, and may not.
@@ -23,11 +25,12 @@ use axum::extract::{MatchedPath, Request};
 use tracing::{debug, info, trace, warn};
 
 use crate::entry::Served;
+use crate::error::DataError;
 use crate::flight::Outcome;
 use crate::isr::Shared;
 use crate::key::{self, CacheKey};
 use crate::ledger::{Mark, Verb};
-use crate::memory::Page;
+use crate::memory::{Page, Value};
 use crate::policy::request::Bypass;
 use crate::policy::response::Pass;
 use crate::render::Recipe;
@@ -134,6 +137,32 @@ pub(crate) fn regeneration_failed(shared: &Shared, recipe: &Recipe, key: &CacheK
         failures,
         "regeneration failed: the old page is served until it expires"
     );
+}
+
+pub(crate) fn computed(shared: &Shared, name: &str, value: &Value) {
+    if let Some(reason) = value.refused
+        && shared.beliefs.first_warning(name, reason.as_str())
+    {
+        warn!(target: "axum_isr", data = ?Shown(name), reason = reason.as_str(), "data is not kept, and pages that use it neither");
+    }
+    debug!(target: "axum_isr", data = ?Shown(name), bytes = value.body.len(), "computed");
+}
+
+/// `behind`: nobody waited, so nobody else hears of it.
+pub(crate) fn computation_failed(shared: &Shared, name: &str, problem: &DataError, behind: bool, failures: u32) {
+    shared.counters.data_failures.add();
+    let problem = problem.to_string();
+    if behind {
+        warn!(
+            target: "axum_isr",
+            data = ?Shown(name),
+            problem = ?Shown(&problem),
+            failures,
+            "computation failed: the old value is used until it expires"
+        );
+    } else {
+        debug!(target: "axum_isr", data = ?Shown(name), problem = ?Shown(&problem), failures, "computation failed");
+    }
 }
 
 pub(crate) fn invalidated(shared: &Shared, verb: Verb, marks: &[Mark]) {

@@ -29,6 +29,10 @@ pub(crate) struct Counters {
     pub(crate) stored: Counter,
     pub(crate) failures: Counter,
     pub(crate) invalidations: Counter,
+    pub(crate) data_hits: Counter,
+    pub(crate) data_stale: Counter,
+    pub(crate) data_misses: Counter,
+    pub(crate) data_failures: Counter,
 }
 
 impl Counters {
@@ -43,6 +47,10 @@ impl Counters {
             stored: self.stored.get(),
             failures: self.failures.get(),
             invalidations: self.invalidations.get(),
+            data_hits: self.data_hits.get(),
+            data_stale: self.data_stale.get(),
+            data_misses: self.data_misses.get(),
+            data_failures: self.data_failures.get(),
             ..Stats::default()
         }
     }
@@ -72,12 +80,22 @@ pub struct Stats {
     pub invalidations: u64,
     /// Marks that are kept apart; older ones count as marks on everything.
     pub marks: usize,
-    /// Pages and remembered passes in the memory tier.
+    /// Requests for data that found a fresh value.
+    pub data_hits: u64,
+    /// Those that got a stale value.
+    pub data_stale: u64,
+    /// Those that waited for a computation.
+    pub data_misses: u64,
+    /// Computations that failed, panicked or took too long.
+    pub data_failures: u64,
+    /// Pages, remembered passes and values in the memory tier.
     pub memory_items: usize,
     /// Bytes that they weigh.
     pub memory_bytes: u64,
     /// Renders in the air.
     pub flights: usize,
+    /// Computations of data that run.
+    pub computations: usize,
     /// Bytes of bodies that are being captured.
     pub captured_bytes: usize,
     /// The deployment scope; empty if there is none.

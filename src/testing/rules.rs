@@ -23,6 +23,14 @@ pub(crate) enum Rule {
     ClearPass,
     /// A mark ends the wait after failures that began before it.
     ClearBackOff,
+    /// What is made from values is good up to where all of them are.
+    SinceData,
+    /// What is made from values has their tags.
+    DataTags,
+    /// What is kept is not made from values that are stale or marked.
+    FreshData,
+    /// A computation that somebody else has started is judged when it ends.
+    JudgeJoined,
 }
 
 #[cfg(not(test))]

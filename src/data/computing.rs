@@ -1,0 +1,327 @@
+//! The computations that run, by key.
+//!
+//! As with pages: whoever would start one looks into the memory tier once more under the table's lock, and a computation
+//! puts its value there before it leaves the table, so that there is one computation at a time without a gap.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use super::get::Compute;
+use crate::error::DataError;
+use crate::flight::contained;
+use crate::isr::Shared;
+use crate::key::CacheKey;
+use crate::ledger::{Covered, Generation, View};
+use crate::memory::{BackOff, Slot, Value};
+use crate::policy::freshness::Window;
+use crate::policy::life::Life;
+use crate::policy::response::Pass;
+use crate::policy::route::Dynamic;
+use crate::policy::tag::{MAX_TAGS, Tag};
+use crate::render::{RENDER, RenderContext, RenderReason};
+use crate::telemetry;
+
+type Outcome = Result<Arc<Value>, DataError>;
+
+/// The computations that run.
+#[derive(Default)]
+pub(crate) struct Computations(Mutex<HashMap<CacheKey, Arc<Computation>>>);
+
+struct Computation {
+    began: Generation,
+    done: watch::Sender<Option<Outcome>>,
+}
+
+pub(super) enum Entered {
+    /// The value came meanwhile.
+    Found(Arc<Value>),
+    /// The caller has to spawn the computation.
+    Start(Place),
+    Join(Place),
+}
+
+/// A place among those who wait for a computation. When all are given up, so may the computation be.
+pub(super) struct Place {
+    computation: Arc<Computation>,
+    done: watch::Receiver<Option<Outcome>>,
+}
+
+impl Place {
+    fn new(computation: &Arc<Computation>) -> Self {
+        Self { computation: Arc::clone(computation), done: computation.done.subscribe() }
+    }
+
+    pub(super) fn began(&self) -> Generation {
+        self.computation.began
+    }
+
+    pub(super) async fn wait(&mut self, spec: &Spec) -> Outcome {
+        let done = self.done.wait_for(Option::is_some);
+        match tokio::time::timeout(spec.shared.render_timeout, done).await {
+            Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(spec.abandoned())),
+            // Whoever computed it is gone.
+            Ok(Err(_)) => Err(spec.abandoned()),
+            Err(_) => Err(spec.timed_out()),
+        }
+    }
+}
+
+impl Computations {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<Computation>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Joins the computation of a key, or takes the place of who starts it unless `find` has the value by now.
+    pub(super) fn enter(&self, key: &[u8], view: &View, find: impl FnOnce() -> Option<Arc<Value>>) -> Entered {
+        let mut running = self.lock();
+        if let Some(computation) = running.get(key) {
+            return Entered::Join(Place::new(computation));
+        }
+        if let Some(value) = find() {
+            return Entered::Found(value);
+        }
+        Entered::Start(Self::start(&mut running, CacheKey::new(key), view))
+    }
+
+    fn start(running: &mut HashMap<CacheKey, Arc<Computation>>, key: CacheKey, view: &View) -> Place {
+        let computation = Arc::new(Computation { began: view.generation(), done: watch::Sender::new(None) });
+        running.insert(key, Arc::clone(&computation));
+        Place::new(&computation)
+    }
+
+    fn start_behind(&self, key: &CacheKey, view: &View, due: impl FnOnce() -> bool) -> Option<Place> {
+        let mut running = self.lock();
+        (!running.contains_key(key) && due()).then(|| Self::start(&mut running, key.clone(), view))
+    }
+
+    /// Takes a computation out, after something that nobody who enters may miss.
+    fn leave(&self, key: &CacheKey, computation: &Arc<Computation>, before: impl FnOnce()) {
+        let mut running = self.lock();
+        before();
+        Self::remove(&mut running, key, computation);
+    }
+
+    /// Takes a computation out if nobody waits for it, which nobody can begin to under the lock.
+    fn leave_unwatched(&self, key: &CacheKey, computation: &Arc<Computation>) -> bool {
+        let mut running = self.lock();
+        let unwatched = computation.done.receiver_count() == 0;
+        if unwatched {
+            Self::remove(&mut running, key, computation);
+        }
+        unwatched
+    }
+
+    fn remove(running: &mut HashMap<CacheKey, Arc<Computation>>, key: &CacheKey, computation: &Arc<Computation>) {
+        if running.get(key).is_some_and(|there| Arc::ptr_eq(there, computation)) {
+            running.remove(key);
+        }
+        // A flood of keys leaves no room behind that the table would keep for ever.
+        if running.is_empty() && running.capacity() > 1_024 {
+            *running = HashMap::new();
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+/// What is computed, for the task that does it.
+pub(super) struct Spec {
+    pub(super) shared: Arc<Shared>,
+    pub(super) name: Box<str>,
+    pub(super) key: CacheKey,
+    pub(super) type_name: &'static str,
+    pub(super) life: Life,
+    pub(super) tags: Vec<Tag>,
+}
+
+impl Spec {
+    fn abandoned(&self) -> DataError {
+        DataError::Abandoned { data: self.name.to_string() }
+    }
+
+    fn timed_out(&self) -> DataError {
+        DataError::TimedOut { data: self.name.to_string(), limit: self.shared.render_timeout }
+    }
+
+    fn context(&self, reason: RenderReason) -> Arc<RenderContext> {
+        Arc::new(RenderContext::new(self.shared.id, self.key.clone(), &self.name, reason, Dynamic::Auto))
+    }
+
+    /// In the caller's task, for the caller alone.
+    pub(super) async fn compute_here(&self, compute: Compute) -> Outcome {
+        let context = self.context(RenderReason::First);
+        let began = self.shared.ledger.view.generation();
+        self.shared.counters.data_misses.add();
+        let value = RENDER.scope(Arc::clone(&context), self.make(&context, began, compute)).await;
+        self.ended(&value, began, false);
+        value
+    }
+
+    /// In the background, while a stale value is used; unless somebody does, or it is too early after a failure, or there
+    /// is no room.
+    pub(super) fn compute_behind(
+        self: &Arc<Self>,
+        old: &Arc<Value>,
+        marked: Option<Generation>,
+        compute: Compute,
+        runtime: &Handle,
+    ) {
+        let shared = &self.shared;
+        if !old.back_off.may_retry(shared.time.monotonic(), marked) {
+            return;
+        }
+        let Ok(permit) = Arc::clone(&shared.regenerations).try_acquire_owned() else {
+            return;
+        };
+        // Under the lock: what has landed meanwhile has put another value here.
+        let due =
+            || matches!(shared.memory.peek(self.key.as_bytes()), Some(Slot::Value(now)) if Arc::ptr_eq(&now, old));
+        if let Some(place) = shared.computations.start_behind(&self.key, &shared.ledger.view, due) {
+            self.spawn(&place, compute, runtime, Some(permit));
+        }
+    }
+
+    /// Spawns the computation. `permit`: what background work holds while it runs.
+    pub(super) fn spawn(
+        self: &Arc<Self>,
+        place: &Place,
+        compute: Compute,
+        runtime: &Handle,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let reason = if permit.is_some() { RenderReason::Regeneration } else { RenderReason::First };
+        let task = Task {
+            spec: Arc::clone(self),
+            computation: Arc::clone(&place.computation),
+            // Made here: the computation belongs to what the caller works for.
+            context: self.context(reason),
+        };
+        let context = Arc::clone(&task.context);
+        self.shared.tracker.spawn_on(RENDER.scope(context, task.run(compute, permit)), runtime);
+    }
+
+    /// Computes, and seals what came of it.
+    async fn make(&self, context: &RenderContext, began: Generation, compute: Compute) -> Outcome {
+        let place = self.shared.next_render();
+        let body = match contained(async { compute().await }).await {
+            Ok(body) => body?,
+            Err(panic) => {
+                let (data, message) = (self.name.to_string(), panic.message().to_string());
+                return Err(DataError::Panicked { data, message });
+            }
+        };
+        let notes = context.end();
+        let mut tags = self.tags.clone();
+        for tag in notes.tags {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        let refused = context.refusal().or((tags.len() > MAX_TAGS).then_some(Pass::Tags));
+        let life = self.life.min(notes.used);
+        let names = self.shared.ledger.view.names_of_tags(tags.iter().map(Tag::as_str));
+        Ok(Arc::new(Value {
+            body,
+            type_name: self.type_name,
+            life,
+            window: Window::new(self.shared.time.wall(), life.fresh(), life.expire),
+            tags: tags.into(),
+            refused,
+            begun: place,
+            covered: Covered::new(names, notes.since.map_or(began, |since| since.min(began))),
+            back_off: BackOff::default(),
+        }))
+    }
+
+    /// Numbers and events; a value that could be computed once and cannot be any more is tried again later.
+    fn ended(&self, outcome: &Outcome, began: Generation, behind: bool) {
+        match outcome {
+            Ok(value) => telemetry::computed(&self.shared, &self.name, value),
+            Err(problem) => {
+                let old = match self.shared.memory.peek(self.key.as_bytes()) {
+                    Some(Slot::Value(old)) => Some(old),
+                    _ => None,
+                };
+                let (now, noise) = (self.shared.time.monotonic(), self.shared.noise());
+                let failures = old.map_or(0, |old| old.back_off.failed(now, noise, began));
+                telemetry::computation_failed(&self.shared, &self.name, problem, behind, failures);
+            }
+        }
+    }
+}
+
+/// A computation. Dropped before it has ended (its runtime is gone), it tells those who wait.
+struct Task {
+    spec: Arc<Spec>,
+    computation: Arc<Computation>,
+    context: Arc<RenderContext>,
+}
+
+impl Task {
+    async fn run(self, compute: Compute, permit: Option<OwnedSemaphorePermit>) {
+        let behind = permit.is_some();
+        let Some(outcome) = self.supervise(compute, permit).await else {
+            return;
+        };
+        self.spec.ended(&outcome, self.computation.began, behind);
+        let (shared, key) = (&self.spec.shared, &self.spec.key);
+        shared.computations.leave(key, &self.computation, || {
+            if let Ok(value) = &outcome {
+                let slot = Slot::Value(Arc::clone(value));
+                if value.refused.is_none() && !shared.is_closing() && shared.memory.admits(key, &slot) {
+                    shared.memory.put(key.clone(), slot);
+                }
+            }
+        });
+        self.computation.done.send_replace(Some(outcome));
+    }
+
+    /// Works until the value is there, shutdown ends the patience, or nobody waits and there is no room for orphans:
+    /// then nobody hears of it.
+    async fn supervise(&self, compute: Compute, mut permit: Option<OwnedSemaphorePermit>) -> Option<Outcome> {
+        let (spec, shared) = (&self.spec, &self.spec.shared);
+        let make = spec.make(&self.context, self.computation.began, compute);
+        let mut work = pin!(tokio::time::timeout(shared.render_timeout, make));
+        let mut stop = pin!(shared.stop.cancelled());
+        let mut left = pin!(self.computation.done.closed());
+        poll_fn(|cx| {
+            if let Poll::Ready(ended) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(ended.unwrap_or_else(|_| Err(spec.timed_out()))));
+            }
+            if stop.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Some(Err(spec.abandoned())));
+            }
+            while permit.is_none() && left.as_mut().poll(cx).is_ready() {
+                permit = Arc::clone(&shared.orphans).try_acquire_owned().ok();
+                if permit.is_none() && shared.computations.leave_unwatched(&spec.key, &self.computation) {
+                    return Poll::Ready(None);
+                }
+                left.set(self.computation.done.closed());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.spec.shared.computations.leave(&self.spec.key, &self.computation, || {});
+        let abandoned = || Some(Err(self.spec.abandoned()));
+        self.computation.done.send_if_modified(|outcome| {
+            let open = outcome.is_none();
+            if open {
+                *outcome = abandoned();
+            }
+            open
+        });
+    }
+}
