@@ -336,7 +336,7 @@ async fn what_cannot_be_asked_for_is_refused() {
         ),
     ];
     for (data, expected) in refused {
-        let problem = data.get_or_init(|| async { panic!("computed") }).await.unwrap_err();
+        let problem = data.get_or_init(|| async { panics() }).await.unwrap_err();
         assert!(problem.to_string().replace("::{{closure}}", "").contains(expected), "{problem}");
     }
     assert_eq!(isr.stats().data_misses, 0);
@@ -377,10 +377,12 @@ async fn another_type_is_a_miss() {
 /// A value that cannot be written, or not be read back, is an error and not a loop.
 #[tokio::test]
 async fn a_value_that_does_not_come_back_is_an_error() {
-    #[derive(Debug, Serialize, Deserialize)]
-    struct OneWay(#[serde(serialize_with = "as_text")] u32);
-    fn as_text<S: serde::Serializer>(_: &u32, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("seven")
+    #[derive(Debug, Deserialize)]
+    struct OneWay(#[expect(dead_code, reason = "nobody reads it")] u32);
+    impl Serialize for OneWay {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str("seven")
+        }
     }
     #[derive(Debug, Deserialize)]
     struct Never;
@@ -398,19 +400,15 @@ async fn a_value_that_does_not_come_back_is_an_error() {
     }
 }
 
+fn panics() {
+    panic!("at the disco");
+}
+
 /// Panics and endless computations are errors of those who wait.
 #[tokio::test(start_paused = true)]
 async fn a_computation_that_panics_or_never_ends() {
     let isr = Isr::builder().render_timeout(Duration::from_secs(3)).build().unwrap();
-    let problem = isr
-        .data("a")
-        .get_or_init(|| async {
-            if true {
-                panic!("at the disco")
-            }
-        })
-        .await
-        .unwrap_err();
+    let problem = isr.data("a").get_or_init(|| async { panics() }).await.unwrap_err();
     assert_eq!(problem.to_string(), "data \"a\" could not be computed: panicked with \"at the disco\"");
     let at_once = || -> std::future::Ready<u8> { panic!("before it began") };
     let problem = isr.data("a").get_or_init(at_once).await.unwrap_err();

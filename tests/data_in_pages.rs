@@ -97,7 +97,8 @@ async fn the_shorter_life_flows_into_pages() {
     let both = {
         let (source, isr) = (source.clone(), isr.clone());
         get(move || async move {
-            source.get(&isr, "h", CacheLife::HOURS).await + source.get(&isr, "d", CacheLife::DAYS).await;
+            let (h, d) = (source.get(&isr, "h", CacheLife::HOURS).await, source.get(&isr, "d", CacheLife::DAYS).await);
+            format!("{h} {d}")
         })
     };
     let app = Router::new()

@@ -11,6 +11,7 @@ use super::shared::{Settings, Shared};
 use crate::clock::{Clock, Time};
 use crate::error::ConfigError;
 use crate::key::Ids;
+use crate::ledger::MAX_MARKS;
 use crate::memory::{DEFAULT_MEMORY_BYTES, Memory};
 use crate::policy::profile::ResponseHeaders;
 
@@ -41,6 +42,7 @@ pub struct IsrBuilder {
     time: Time,
     render_timeout: Duration,
     max_regenerations: usize,
+    max_marks: usize,
 }
 
 impl IsrBuilder {
@@ -53,6 +55,7 @@ impl IsrBuilder {
             ids: Ids::default(),
             time: Time::system(),
             render_timeout: RENDER_TIMEOUT,
+            max_marks: MAX_MARKS,
             max_regenerations: 2 * std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -116,6 +119,13 @@ impl IsrBuilder {
         Self { max_regenerations: n, ..self }
     }
 
+    /// How many marks of invalidations are kept apart, for things that were marked: tags, paths, … Beyond that the
+    /// oldest count as marks on everything, so that what was rendered before them is rendered once more. Default: 65,536,
+    /// of which each takes about 100 bytes.
+    pub fn max_marks(self, n: usize) -> Self {
+        Self { max_marks: n, ..self }
+    }
+
     /// Makes the handle. Starts nothing: tasks are spawned on the runtime of the request that causes them, which needs
     /// tokio's time driver.
     ///
@@ -134,6 +144,9 @@ impl IsrBuilder {
                 self.max_regenerations,
             ));
         }
+        if self.max_marks == 0 {
+            return Err(ConfigError::new("max_marks", "at least 1", 0));
+        }
         // No store is shared: without an id there is nothing to keep apart.
         let scope = self.ids.scope(false, |name| std::env::var_os(name))?;
         let public_host = self.public_origin.map(|origin| public_host(&origin)).transpose()?;
@@ -151,6 +164,7 @@ impl IsrBuilder {
             time: self.time,
             render_timeout: self.render_timeout,
             max_regenerations: self.max_regenerations,
+            max_marks: self.max_marks,
             memory_bytes: self.memory_bytes,
             memory,
         })))

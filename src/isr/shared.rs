@@ -15,7 +15,7 @@ use super::builder::Mode;
 use crate::clock::Time;
 use crate::data::Computations;
 use crate::flight::{Beliefs, CaptureBudget, Table};
-use crate::ledger::{Ledger, MAX_MARKS};
+use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::policy::profile::ResponseHeaders;
 use crate::render::{LayerId, Registry};
@@ -72,7 +72,7 @@ impl Shared {
             render_timeout: settings.render_timeout,
             capture: CaptureBudget::new(settings.memory_bytes / 4),
             memory: settings.memory,
-            ledger: Ledger::new(MAX_MARKS),
+            ledger: Ledger::new(settings.max_marks),
             flights: Table::new(MAX_WAITERS),
             computations: Computations::default(),
             beliefs: Beliefs::default(),
@@ -137,6 +137,7 @@ pub(super) struct Settings {
     pub(super) time: Time,
     pub(super) render_timeout: Duration,
     pub(super) max_regenerations: usize,
+    pub(super) max_marks: usize,
     pub(super) memory_bytes: usize,
     pub(super) memory: Memory,
 }

@@ -48,23 +48,23 @@ mod switch {
     use std::cell::Cell;
 
     thread_local! {
-        static OFF: Cell<Option<Rule>> = const { Cell::new(None) };
+        static OFF: Cell<&'static [Rule]> = const { Cell::new(&[]) };
     }
 
     pub(crate) fn holds(rule: Rule) -> bool {
-        OFF.get() != Some(rule)
+        !OFF.get().contains(&rule)
     }
 
-    /// Switches a rule off on this thread while something runs.
-    pub(crate) fn without<R>(rule: Option<Rule>, run: impl FnOnce() -> R) -> R {
+    /// Switches rules off on this thread while something runs.
+    pub(crate) fn without<R>(rules: &'static [Rule], run: impl FnOnce() -> R) -> R {
         struct On;
         impl Drop for On {
             fn drop(&mut self) {
-                OFF.set(None);
+                OFF.set(&[]);
             }
         }
         let _on = On;
-        OFF.set(rule);
+        OFF.set(rules);
         run()
     }
 }
