@@ -81,7 +81,8 @@
 //!
 //! | feature | cost |
 //! |---|---|
-//! | (none yet) | the default: axum without its server, tokio's `rt`, `sync` and `time` |
+//! | (none) | the default: axum without its server, tokio's `rt`, `sync` and `time`, `MessagePack` |
+//! | `admin` | `admin::revalidation_router`: invalidation over HTTP; `serde_json` |
 //!
 //! # Words
 //!
@@ -97,6 +98,8 @@
 //!
 //! [axum]: https://docs.rs/axum
 
+#[cfg(feature = "admin")]
+pub mod admin;
 mod clock;
 pub mod config;
 pub mod data;

@@ -16,7 +16,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Revalidate => "revalidate",
             Self::Expire => "expire",
