@@ -45,7 +45,7 @@ enum Target {
 }
 
 /// Every case, in the order of the report.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "bare",
     "bare_static",
     "forward",
@@ -56,6 +56,7 @@ pub const NAMES: [&str; 13] = [
     "hit_304",
     "hit_head",
     "hit_query",
+    "hit_32_tags",
     "stale",
     "whole_hit",
     "whole_hit_304",
@@ -116,6 +117,10 @@ impl Case {
                 let app = page(10 << 10).layer(cached(config().query(["page"])));
                 case(router(app)).warm(isr)
             }
+            "hit_32_tags" => {
+                let tags = (0..32).map(|n| format!("tag {n}"));
+                case(router(page(10 << 10).layer(cached(config().tags(tags))))).warm(isr)
+            }
             "whole_hit" | "whole_hit_304" => {
                 let case = case(Target::Whole(cached(config()).layer(page(10 << 10).with_state(())))).warm(isr);
                 if name == "whole_hit" { case } else { case.conditional() }
@@ -164,6 +169,11 @@ impl Case {
             request.headers_mut().insert(header::IF_NONE_MATCH, etag.clone());
         }
         request
+    }
+
+    /// The handle of a case that is cached.
+    pub fn isr(&self) -> &Isr {
+        self.isr.as_ref().unwrap()
     }
 
     /// Asks once, and reads the body.
@@ -225,18 +235,26 @@ fn stale() -> Case {
 
 /// An app whose pages are all different: `/0`, `/1`, …
 pub struct Many {
+    pub isr: Option<Isr>,
     app: Router,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Many {
     pub fn bare(bytes: usize) -> Self {
-        Self { app: pages(bytes).with_state(()), runtime: runtime() }
+        Self { isr: None, app: pages(bytes).with_state(()), runtime: runtime() }
     }
 
     pub fn cached(bytes: usize, memory_bytes: usize) -> Self {
         let isr = Isr::builder().memory_bytes(memory_bytes).build().unwrap();
-        Self { app: many(&isr, bytes), runtime: runtime() }
+        Self { app: many(&isr, bytes), isr: Some(isr), runtime: runtime() }
+    }
+
+    /// Pages that all have a tag.
+    pub fn tagged(bytes: usize, tag: &str) -> Self {
+        let isr = Isr::builder().memory_bytes(4 << 30).build().unwrap();
+        let layer = isr.layer(RouteConfig::revalidate(MINUTE).tags([tag]));
+        Self { app: pages(bytes).layer(layer).with_state(()), isr: Some(isr), runtime: runtime() }
     }
 
     pub fn request(n: usize) -> Request {

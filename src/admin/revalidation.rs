@@ -27,8 +27,7 @@ const MAX_TARGETS: usize = 1_000;
 /// A router whose `/` invalidates what a `POST` names. Mount it where it suits, for example below `/hooks/revalidate`.
 ///
 /// ```
-/// use std::error::Error;
-use axum::Router;
+/// use axum::Router;
 /// use axum_isr::{Isr, admin};
 ///
 /// # fn main() -> Result<(), axum_isr::ConfigError> {
