@@ -1,6 +1,7 @@
 //! What invalidation costs those who do it, and those who read meanwhile. Compare the rows of one run.
 //!
 //! `cargo bench --bench invalidation`
+#![allow(clippy::expect_used, clippy::panic)]
 
 mod cases;
 

@@ -67,6 +67,10 @@
 //! - Everything is bounded: bytes in memory (128 MiB), body (2 MiB), bytes being captured (a quarter of the memory),
 //!   regenerations (2 × cores) and renders whose visitors have left (half as many), waiters for a page (10,000), time of
 //!   a render (30 s to its head, 30 s between two frames, 2 min in all when nobody waits), key (1,024 bytes).
+//! - When a verb of invalidation ([`Isr::expire_tag`], …) has returned, it is in effect in this process: an expired page is
+//!   not served any more, a revalidated one neither as a HIT nor as a MISS that others may keep, and what was being
+//!   rendered counts as old. Who has been overtaken three times in a row gets his own request answered.
+//! - At most 65,536 marks are kept apart; older ones count as marks on everything.
 //! - Until a pattern has rendered well once, a first render that fails is tried again with the visitor's own request,
 //!   which may have what the render lacked. Around a whole router, and behind a wildcard, one page says nothing about
 //!   another: there every first render that fails runs the handler twice.
@@ -93,6 +97,8 @@
 //! | entry, key, key input, variant | a kept page; what identifies it; what a route declares beyond the path; one value of that |
 //! | render, flight, leader, follower | making a page; doing so for everybody who asks; the task; those who joined |
 //! | regenerate | to render a stale page again in the background |
+//! | revalidate, expire | the verbs of invalidation: serve the old page while a new one is rendered; do not serve it any more |
+//! | tag, mark | a name that pages carry; one invalidation of one thing |
 //! | bypass | the request was not looked up |
 //! | pass | looked up, but the page is not shared: the visitor's own request went to the handler |
 //!

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -24,7 +26,7 @@ const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const EPOCH: u64 = 719_468;
 
 /// A day of the Gregorian calendar, 0001-01-01 or later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Date {
     // In this order, so that the derived order is that of time.
     year: u64,

@@ -1,11 +1,13 @@
 //! What can go wrong on our side, and the page that says so.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
+use axum_isr::DataError;
 
 use crate::page::Page;
 
@@ -21,6 +23,8 @@ pub(crate) enum AppError {
         problem: String,
     },
     Template(askama::Error),
+    /// What a page is made from could not be had.
+    Data(DataError),
     /// The thread that reads the posts is gone.
     Task(tokio::task::JoinError),
 }
@@ -30,13 +34,23 @@ impl fmt::Display for AppError {
         match self {
             Self::Io(problem) => write!(f, "cannot read the posts: {problem}"),
             Self::Post { slug, problem } => write!(f, "post {slug}: {problem}"),
+            Self::Data(problem) => match problem.source() {
+                Some(source) => write!(f, "{problem}: {source}"),
+                None => write!(f, "{problem}"),
+            },
             Self::Template(problem) => write!(f, "cannot fill in the template: {problem}"),
             Self::Task(problem) => write!(f, "reading did not end: {problem}"),
         }
     }
 }
 
-impl std::error::Error for AppError {}
+impl Error for AppError {}
+
+impl From<DataError> for AppError {
+    fn from(problem: DataError) -> Self {
+        Self::Data(problem)
+    }
+}
 
 impl From<askama::Error> for AppError {
     fn from(problem: askama::Error) -> Self {

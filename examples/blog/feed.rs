@@ -10,16 +10,15 @@ use axum_isr::Render;
 
 use crate::Site;
 use crate::error::AppError;
-use crate::posts::{self, Post};
+use crate::posts::Post;
 
 /// Readers ask often; the newest posts are enough for them.
 const ITEMS: usize = 20;
 
 /// `/feed.xml`: RSS 2.0 with the summaries of the newest posts.
 pub(crate) async fn feed(render: Render, State(site): State<Site>) -> Result<Response, AppError> {
-    render.tag("posts");
-    let mut posts = posts::all(&site.posts).await?;
-    posts.truncate(ITEMS);
+    let list = site.list().await?;
+    let posts = site.posts(list.get(..list.len().min(ITEMS)).unwrap_or_default()).await?;
     let xml = rss(&site.origin, &posts);
     tracing::info!(path = "/feed.xml", reason = ?render.reason(), "rendered");
     Ok(([(header::CONTENT_TYPE, "application/rss+xml; charset=utf-8")], xml).into_response())

@@ -1,12 +1,14 @@
 //! A blog over a folder of Markdown files, with axum-isr in front of the pages that are the same for everybody.
 //!
-//! `cargo run --example blog -- [--port N] [--posts DIR]`, then open a post, edit its file, wait ten seconds and reload
-//! twice: the first reload is answered from memory (`x-vinext-cache: STALE`) while the page is rendered anew, the second
-//! one shows the edit.
+//! `cargo run --example blog --features admin -- [--port N] [--posts DIR]`, then open a post, edit its file and reload:
+//! the pages that show it are rendered anew, all others come from memory as before.
+//!
+//! With `BLOG_TOKEN` in the environment, a `POST` to `/hooks/revalidate` does the same from afar.
 
 mod date;
 mod error;
 mod feed;
+mod library;
 mod markdown;
 mod options;
 mod page;
@@ -15,6 +17,7 @@ mod personal;
 mod posts;
 mod slow;
 mod slug;
+mod watch;
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,18 +26,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::FromRef;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum_isr::{Isr, RouteConfig};
+use axum_isr::{ConfigError, Isr, RouteConfig, admin};
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
 use tracing::{Level, Span};
 
 use options::Options;
+use watch::Folder;
 
 /// What handlers get through axum's `State`: the same for every visitor, so renders may use it freely.
 #[derive(Clone)]
 struct Site {
+    isr: Isr,
     /// Scheme and authority for absolute links. Configured, never taken from a request's `Host`.
     origin: Arc<str>,
     /// The folder of Markdown files.
@@ -50,15 +56,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let origin = format!("http://{}", listener.local_addr()?);
 
     let isr = Isr::builder().build()?;
-    let site = Site { origin: origin.as_str().into(), posts: options.posts.into() };
+    let site = Site { isr: isr.clone(), origin: origin.as_str().into(), posts: options.posts.into() };
+    // Before the first page: what changes from here on is noticed.
+    let seen = Folder::default().look(&site.posts)?;
+    tokio::spawn(watch::watch(isr.clone(), Arc::clone(&site.posts), seen));
     let span = DefaultMakeSpan::new().level(Level::INFO);
     let log = TraceLayer::new_for_http().make_span_with(span).on_response(answered);
-    let app = cached(&isr).merge(uncached()).fallback(pages::not_found).layer(log).with_state(site);
+    let site_posts = Arc::clone(&site.posts);
+    let app = cached(&isr).merge(uncached()).merge(hooks(options.token.as_deref())?);
+    let app = app.fallback(pages::not_found).layer(log).with_state(site);
 
     println!("\n  {origin}/\n\n  Try each twice, then again after ten seconds:\n");
     println!("    curl -si {origin}/ | grep -iE '^(HTTP|x-vinext|cache-|age|etag)'");
     println!("    curl -si {origin}/ -H 'HX-Request: true' | head -20");
     println!("    curl -N  {origin}/slow\n");
+    println!("  Edit a file in {} and reload.\n", site_posts.display());
 
     axum::serve(listener, app).with_graceful_shutdown(ctrl_c()).await?;
     // Renders that nobody waits for any longer still run; they get the time to finish.
@@ -93,6 +105,20 @@ fn cached(isr: &Isr) -> Router<Site> {
 /// What belongs to one visitor, and the stylesheet, which needs no cache in front of it.
 fn uncached() -> Router<Site> {
     Router::new().route("/account", get(personal::account)).route("/style.css", get(style))
+}
+
+/// What calls from outside: a CMS, a deployment. Nothing without a token.
+fn hooks(token: Option<&str>) -> Result<Router<Site>, ConfigError> {
+    Ok(match token {
+        Some(token) => Router::new().nest("/hooks/revalidate", admin::revalidation_router(token)?),
+        None => Router::new(),
+    })
+}
+
+impl FromRef<Site> for Isr {
+    fn from_ref(site: &Site) -> Self {
+        site.isr.clone()
+    }
 }
 
 async fn style() -> impl IntoResponse {

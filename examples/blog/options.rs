@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-const USAGE: &str = "usage: cargo run --example blog -- [--port N] [--posts DIR]";
+const USAGE: &str = "usage: cargo run --example blog --features admin -- [--port N] [--posts DIR]";
 
 /// How this run was asked to be.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub(crate) struct Options {
     pub(crate) port: u16,
     /// `--posts`, else the folder beside this file.
     pub(crate) posts: PathBuf,
+    /// The variable `BLOG_TOKEN`: what whoever invalidates from outside has to show. Empty is as good as none.
+    pub(crate) token: Option<String>,
 }
 
 impl Options {
@@ -20,7 +22,8 @@ impl Options {
     ///
     /// A sentence for the terminal when something cannot be understood.
     pub(crate) fn from_environment() -> Result<Self, String> {
-        Self::parse(std::env::args().skip(1), std::env::var("PORT").ok())
+        let token = std::env::var("BLOG_TOKEN").ok().filter(|token| !token.is_empty());
+        Ok(Self { token, ..Self::parse(std::env::args().skip(1), std::env::var("PORT").ok())? })
     }
 
     fn parse(mut args: impl Iterator<Item = String>, port: Option<String>) -> Result<Self, String> {
@@ -35,7 +38,7 @@ impl Options {
             }
         }
         let port = port.parse().map_err(|_| format!("expected a port from 0 to 65535, got {port:?}; {USAGE}"))?;
-        Ok(Self { port, posts })
+        Ok(Self { port, posts, token: None })
     }
 }
 

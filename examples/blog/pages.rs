@@ -10,8 +10,10 @@ use axum_isr::Render;
 use serde::Deserialize;
 
 use crate::error::AppError;
+use crate::library::tag_of;
 use crate::page::Page;
-use crate::posts::{self, Post, Tag};
+use crate::posts::{Listed, Post, Tag};
+use crate::slug::is_slug;
 use crate::{Site, markdown};
 
 const POSTS_A_PAGE: usize = 5;
@@ -41,19 +43,17 @@ struct IndexTemplate<'a> {
 /// `/`: the posts, five a page, the newest first.
 pub(crate) async fn index(
     page: Page,
-    render: Render,
     paging: Result<Query<Paging>, QueryRejection>,
     State(site): State<Site>,
 ) -> Result<Response, AppError> {
-    render.tag("posts");
-    let posts = posts::all(&site.posts).await?;
+    let all = site.list().await?;
     let number = paging.ok().and_then(|paging| paging.number());
     // A blog without posts has a first page all the same.
-    let last = posts.len().div_ceil(POSTS_A_PAGE).max(1);
+    let last = all.len().div_ceil(POSTS_A_PAGE).max(1);
     let Some(number) = number.filter(|&number| number <= last) else { return page.not_found() };
     let from = (number - 1) * POSTS_A_PAGE;
-    let shown = posts.get(from..posts.len().min(from + POSTS_A_PAGE)).unwrap_or_default();
-    page.html(&IndexTemplate { page: &page, posts: shown, number, last })
+    let listed = all.get(from..all.len().min(from + POSTS_A_PAGE)).unwrap_or_default();
+    page.html(&IndexTemplate { page: &page, posts: &site.posts(listed).await?, number, last })
 }
 
 #[derive(Template)]
@@ -74,17 +74,19 @@ pub(crate) async fn post(
     slug: Result<Path<String>, PathRejection>,
     State(site): State<Site>,
 ) -> Result<Response, AppError> {
-    // A path that is not UTF-8 names no post.
-    let Ok(Path(slug)) = slug else { return page.not_found() };
-    let Some(post) = posts::one(&site.posts, &slug).await? else { return page.not_found() };
-    render.tag(format!("post:{slug}"));
+    // A path that is not UTF-8, or longer than a slug, names no post.
+    let Some(Path(slug)) = slug.ok().filter(|slug| is_slug(slug)) else { return page.not_found() };
+    // Whatever the page is made from tags it already; this one says that it is about the post.
+    render.tag(tag_of(&slug));
+    let Some(post) = site.post(&slug).await? else { return page.not_found() };
     // Its neighbours are on the page too, with their titles.
-    render.tag("posts");
-    let all = posts::all(&site.posts).await?;
-    let at = all.iter().position(|other| other.slug == slug);
-    let newer = at.and_then(|at| all.get(at.checked_sub(1)?));
-    let older = at.and_then(|at| all.get(at + 1));
-    page.html(&PostTemplate { page: &page, post: &post, body: markdown::to_html(&post.body), newer, older })
+    let list = site.list().await?;
+    let at = list.iter().position(|other| other.slug == slug);
+    let newer = at.and_then(|at| list.get(at.checked_sub(1)?..at)).unwrap_or_default();
+    let older = at.and_then(|at| list.get(at + 1..at + 2)).unwrap_or_default();
+    let (newer, older) = (site.posts(newer).await?, site.posts(older).await?);
+    let body = markdown::to_html(&post.body);
+    page.html(&PostTemplate { page: &page, post: &post, body, newer: newer.first(), older: older.first() })
 }
 
 #[derive(Template)]
@@ -96,12 +98,11 @@ struct TagsTemplate<'a> {
 }
 
 /// `/tags`: all tags.
-pub(crate) async fn tags(page: Page, render: Render, State(site): State<Site>) -> Result<Response, AppError> {
-    render.tag("posts");
-    let posts = posts::all(&site.posts).await?;
+pub(crate) async fn tags(page: Page, State(site): State<Site>) -> Result<Response, AppError> {
+    let list = site.list().await?;
     // By slug alone: posts may spell the name of a tag differently, the newest is right.
     let mut tags: BTreeMap<&str, (&Tag, usize)> = BTreeMap::new();
-    for tag in posts.iter().flat_map(|post| &post.tags) {
+    for tag in list.iter().flat_map(|post| &post.tags) {
         tags.entry(&tag.slug).or_insert((tag, 0)).1 += 1;
     }
     page.html(&TagsTemplate { page: &page, tags: tags.into_values().collect() })
@@ -112,29 +113,22 @@ pub(crate) async fn tags(page: Page, render: Render, State(site): State<Site>) -
 struct TagTemplate<'a> {
     page: &'a Page,
     name: &'a str,
-    posts: Vec<&'a Post>,
+    posts: &'a [Post],
 }
 
 /// `/tags/{tag}`: the posts about one thing.
 pub(crate) async fn tag(
     page: Page,
-    render: Render,
     wanted: Result<Path<String>, PathRejection>,
     State(site): State<Site>,
 ) -> Result<Response, AppError> {
-    render.tag("posts");
     let Ok(Path(wanted)) = wanted else { return page.not_found() };
-    let posts = posts::all(&site.posts).await?;
-    let mut name = None;
-    let mut tagged = Vec::new();
-    for post in &posts {
-        if let Some(tag) = post.tags.iter().find(|tag| tag.slug == wanted) {
-            name = name.or(Some(tag.name.as_str()));
-            tagged.push(post);
-        }
-    }
-    let Some(name) = name else { return page.not_found() };
-    page.html(&TagTemplate { page: &page, name, posts: tagged })
+    let list = site.list().await?;
+    let has = |post: &Listed| post.tags.iter().find(|tag| tag.slug == wanted).map(|tag| tag.name.clone());
+    // Posts may spell the name of a tag differently, the newest is right.
+    let Some(name) = list.iter().find_map(has) else { return page.not_found() };
+    let tagged: Vec<Listed> = list.into_iter().filter(|post| has(post).is_some()).collect();
+    page.html(&TagTemplate { page: &page, name: &name, posts: &site.posts(&tagged).await? })
 }
 
 /// Everything else. The router's fallback is not under the layer: paths that nobody declared are not worth memory.

@@ -1,12 +1,14 @@
-//! The posts: files in a folder, read anew for each render.
+//! The posts: files in a folder.
 //!
 //! A file is `slug.md`: a line `---`, lines `key: value` (`title` and `date` are needed, `tags` and `summary` are not),
 //! a line `---`, then Markdown.
 
 use std::cmp::Reverse;
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::date::Date;
 use crate::error::AppError;
@@ -16,14 +18,14 @@ use crate::slug::{is_slug, slugify};
 const READING_SPEED: usize = 220;
 
 /// What a post is about: its name for people and its slug for paths.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Tag {
     pub(crate) slug: String,
     pub(crate) name: String,
 }
 
 /// One file of the folder.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Post {
     pub(crate) slug: String,
     pub(crate) title: String,
@@ -98,26 +100,39 @@ fn parse_tags(value: &str) -> Vec<Tag> {
     tags
 }
 
+/// What decides where a post is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Listed {
+    pub(crate) slug: String,
+    pub(crate) date: Date,
+    pub(crate) tags: Vec<Tag>,
+}
+
+impl From<Post> for Listed {
+    fn from(post: Post) -> Self {
+        Self { slug: post.slug, date: post.date, tags: post.tags }
+    }
+}
+
 /// All posts, the newest first. One that cannot be understood is left out with a warning: a draft that is just being
 /// written must not take the index down.
-pub(crate) async fn all(folder: &Arc<Path>) -> Result<Vec<Post>, AppError> {
+pub(crate) async fn list(folder: &Arc<Path>) -> Result<Vec<Listed>, AppError> {
     let folder = Arc::clone(folder);
     // One trip to the thread pool for the whole folder, where `tokio::fs` would take one for each call.
-    let read = tokio::task::spawn_blocking(move || read_all(&folder)).await;
-    let mut posts = read.map_err(AppError::Task)?.map_err(AppError::Io)?;
+    let read = tokio::task::spawn_blocking(move || {
+        Ok::<_, io::Error>(files(&folder)?.filter_map(|(slug, path)| listed(&slug, &path)).collect::<Vec<_>>())
+    });
+    let mut posts = read.await.map_err(AppError::Task)?.map_err(AppError::Io)?;
     posts.sort_by(|a, b| (Reverse(a.date), &a.slug).cmp(&(Reverse(b.date), &b.slug)));
     Ok(posts)
 }
 
-/// The post of that name, if there is one. The name may come from a visitor as it is.
+/// The post of that name, which [`is_slug`], if there is one.
 ///
 /// # Errors
 ///
-/// Here a post that cannot be understood is an error: the page of before, if there is one, stays.
+/// Here a post that cannot be understood is an error.
 pub(crate) async fn one(folder: &Path, slug: &str) -> Result<Option<Post>, AppError> {
-    if !is_slug(slug) {
-        return Ok(None);
-    }
     match tokio::fs::read_to_string(folder.join(format!("{slug}.md"))).await {
         Ok(text) => match Post::parse(slug, &text) {
             Ok(post) => Ok(Some(post)),
@@ -128,24 +143,26 @@ pub(crate) async fn one(folder: &Path, slug: &str) -> Result<Option<Post>, AppEr
     }
 }
 
-fn read_all(folder: &Path) -> io::Result<Vec<Post>> {
-    let mut posts = Vec::new();
-    for file in std::fs::read_dir(folder)? {
-        let path = file?.path();
-        let slug = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_slug(stem));
-        let (Some(slug), Some("md")) = (slug, path.extension().and_then(|extension| extension.to_str())) else {
-            continue;
-        };
-        match std::fs::read_to_string(&path).map_err(|problem| problem.to_string()) {
-            Ok(text) => match Post::parse(slug, &text) {
-                Ok(post) => posts.push(post),
-                Err(problem) => tracing::warn!(slug, problem, "left out"),
-            },
-            // Renamed or deleted since the folder was listed, or not text.
-            Err(problem) => tracing::warn!(slug, problem, "left out"),
+/// The files of a folder that may be posts.
+pub(crate) fn files(folder: &Path) -> io::Result<impl Iterator<Item = (String, PathBuf)> + use<>> {
+    Ok(std::fs::read_dir(folder)?.filter_map(|file| {
+        let path = file.ok()?.path();
+        let slug = path.file_stem()?.to_str().filter(|stem| is_slug(stem))?.to_owned();
+        (path.extension()? == "md").then_some((slug, path))
+    }))
+}
+
+/// How a file is listed, if it can be understood.
+pub(crate) fn listed(slug: &str, path: &Path) -> Option<Listed> {
+    let read = std::fs::read_to_string(path).map_err(|problem| problem.to_string());
+    match read.and_then(|text| Post::parse(slug, &text)) {
+        Ok(post) => Some(post.into()),
+        // Also: renamed or deleted since the folder was listed, or not text.
+        Err(problem) => {
+            tracing::warn!(slug, problem, "left out");
+            None
         }
     }
-    Ok(posts)
 }
 
 #[cfg(test)]

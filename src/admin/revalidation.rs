@@ -33,7 +33,7 @@ const MAX_TARGETS: usize = 1_000;
 /// # fn main() -> Result<(), axum_isr::ConfigError> {
 /// let isr = Isr::builder().build()?;
 /// let app: Router = Router::new()
-///     .nest("/hooks/revalidate", admin::revalidation_router("a long random token")?)
+///     .nest("/hooks/revalidate", admin::revalidation_router("a-long-random-token")?)
 ///     .with_state(isr);
 /// # drop(app); Ok(())
 /// # }
@@ -153,7 +153,7 @@ async fn answer(isr: &Isr, request: Request, expected: &[u8; 32]) -> Result<Resp
         return Err(Refusal::Token);
     }
     let body = to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|problem| {
-        let too_large = problem.source().is_some_and(|source| source.is::<LengthLimitError>());
+        let too_large = problem.source().is_some_and(<dyn Error>::is::<LengthLimitError>);
         if too_large { Refusal::TooLarge } else { Refusal::Malformed(problem.to_string()) }
     })?;
     let call: Call = serde_json::from_slice(&body).map_err(|problem| Refusal::Malformed(problem.to_string()))?;

@@ -1,0 +1,116 @@
+//! Watches the folder of posts. Saving a file expires the pages that show it, and no others.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum_isr::Isr;
+
+use crate::library::{LIST, tag_of};
+use crate::posts::{self, Listed};
+
+/// Looking is cheap: names and times, no contents.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// The files of a folder, as they were when somebody looked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Folder(HashMap<String, File>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct File {
+    modified: SystemTime,
+    length: u64,
+    /// As it stands in the list of posts; none if it cannot be understood.
+    listed: Option<Listed>,
+}
+
+impl Folder {
+    /// Looks again. Files that have not changed are not read.
+    pub(crate) fn look(&self, folder: &Path) -> io::Result<Self> {
+        let mut files = HashMap::new();
+        for (slug, path) in posts::files(folder)? {
+            // Gone since the folder was listed.
+            let Ok(about) = path.metadata() else { continue };
+            let (modified, length) = (about.modified()?, about.len());
+            let known = self.0.get(&slug).filter(|known| known.modified == modified && known.length == length);
+            let file = known.cloned().unwrap_or_else(|| File { modified, length, listed: posts::listed(&slug, &path) });
+            files.insert(slug, file);
+        }
+        Ok(Self(files))
+    }
+
+    /// The tags of what is different now: of each file that has changed, come or gone; and of the list if what it says
+    /// of a post has.
+    pub(crate) fn changes(&self, now: &Self) -> Vec<String> {
+        let slugs: BTreeSet<&String> = self.0.keys().chain(now.0.keys()).collect();
+        let mut tags = Vec::new();
+        let mut relisted = false;
+        for slug in slugs {
+            let (before, after) = (self.0.get(slug), now.0.get(slug));
+            if before != after {
+                tags.push(tag_of(slug));
+                relisted |= before.and_then(|file| file.listed.as_ref()) != after.and_then(|file| file.listed.as_ref());
+            }
+        }
+        tags.extend(relisted.then(|| LIST.to_owned()));
+        tags
+    }
+}
+
+/// Looks again and again. `known`: from before the first page was rendered, so that nothing is missed in between.
+pub(crate) async fn watch(isr: Isr, folder: Arc<Path>, mut known: Folder) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let (before, path) = (known.clone(), Arc::clone(&folder));
+        let now = match tokio::task::spawn_blocking(move || before.look(&path)).await {
+            Ok(Ok(now)) => now,
+            Ok(Err(problem)) => {
+                tracing::warn!(%problem, "cannot look into the folder of posts");
+                continue;
+            }
+            Err(_) => return,
+        };
+        let tags = known.changes(&now);
+        if tags.is_empty() {
+            continue;
+        }
+        match isr.expire_tags(&tags).await {
+            Ok(_) => known = now,
+            // Not forgotten: the next look finds the same difference.
+            Err(problem) => tracing::error!(%problem, "cannot expire what has changed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(length: u64, date: Option<&str>) -> File {
+        let listed = date.map(|date| Listed { slug: "a".into(), date: date.parse().unwrap(), tags: Vec::new() });
+        File { modified: SystemTime::UNIX_EPOCH, length, listed }
+    }
+
+    fn folder(files: &[(&str, File)]) -> Folder {
+        Folder(files.iter().map(|(slug, file)| ((*slug).to_owned(), file.clone())).collect())
+    }
+
+    #[test]
+    fn what_has_changed_and_nothing_else() {
+        let day = Some("2026-07-01");
+        let before = folder(&[("a", file(1, day)), ("b", file(1, day))]);
+        for (after, expected) in [
+            (before.clone(), &[][..]),
+            (folder(&[("a", file(2, day)), ("b", file(1, day))]), &["post:a"]),
+            (folder(&[("a", file(2, Some("2026-07-02"))), ("b", file(1, day))]), &["post:a", "posts"]),
+            (folder(&[("a", file(2, None)), ("b", file(1, day))]), &["post:a", "posts"]),
+            (folder(&[("b", file(1, day))]), &["post:a", "posts"]),
+            (folder(&[("a", file(1, day)), ("b", file(1, day)), ("c", file(1, day))]), &["post:c", "posts"]),
+            (folder(&[("a", file(1, day)), ("b", file(1, day)), ("c", file(1, None))]), &["post:c"]),
+        ] {
+            assert_eq!(before.changes(&after), expected, "{after:?}");
+        }
+    }
+}
