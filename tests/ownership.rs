@@ -87,3 +87,24 @@ async fn nothing_outlives_its_owner() {
         assert_eq!((owners(&owned), isr.stats().memory_items), (1, 1), "around: {around}");
     }
 }
+
+/// Applications that come and go on one handle, tenants for example: what they shared and built goes with them.
+#[tokio::test]
+async fn nothing_of_an_application_that_has_gone_is_kept() {
+    let isr = Isr::builder().build().unwrap();
+    let owned = Owned(Arc::new(()));
+    for n in 0..200 {
+        // A service that is built once, whose layer is gone by then, and a router that builds one for each connection.
+        for around in [false, true] {
+            let path = format!("/{n}/{around}");
+            let router = Router::<()>::new().route(&path, handler(&owned));
+            let layer = isr.layer(plain()).share::<Owned>();
+            let app = if around { Router::new().fallback_service(layer.layer(router)) } else { router.layer(layer) };
+            let app = app.layer(axum::Extension(owned.clone()));
+            assert_eq!(state(&fetch(&app, &path).await), "MISS");
+            settled(&isr).await;
+            let_run().await;
+        }
+        assert!(owners(&owned) <= 1 + 1, "{} after {n}", owners(&owned));
+    }
+}

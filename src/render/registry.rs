@@ -15,6 +15,9 @@ use crate::key::CacheKey;
 /// Kinds of pages come from the application's routers; more than this many would be made up per request.
 const MOST: usize = 10_000;
 
+/// So few are looked through whenever there is a new one.
+const FEW: usize = 64;
+
 /// A layer, as what it renders refers to it.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerId {
@@ -63,6 +66,8 @@ pub(crate) struct Registry(Mutex<Kinds>);
 struct Kinds {
     known: HashMap<Kind, Known>,
     notes: u64,
+    /// No more than this need not be looked through for dead ones.
+    swept: usize,
 }
 
 impl Registry {
@@ -79,13 +84,11 @@ impl Registry {
         // Under the lock, which whoever drops a layer takes after he has said so.
         let held = (!recipe.layer.dropped.load(Ordering::Relaxed)).then(|| Arc::clone(&recipe.renderer));
         let known = Known { recipe: weak, held, noted: kinds.notes };
-        let mut replaced = vec![kinds.known.insert(kind, known)];
-        if kinds.known.len() > MOST {
-            replaced.extend(kinds.make_room());
-        }
+        let replaced = kinds.known.insert(kind, known);
+        let gone = if replaced.is_none() { kinds.make_room() } else { Vec::new() };
         drop(kinds);
         // A service is the application's code, whose drop may ask us something.
-        drop(replaced);
+        drop((replaced, gone));
     }
 
     /// How to render a page again; `None` if nobody can without a visitor.
@@ -105,6 +108,9 @@ impl Registry {
         let held: Vec<_> = of_layer.filter_map(|(_, known)| known.held.take()).collect();
         drop(kinds);
         drop(held);
+        // What nobody but us had is gone by now.
+        let gone = self.lock().take_dead();
+        drop(gone);
     }
 
     pub(crate) fn clear(&self) {
@@ -114,13 +120,22 @@ impl Registry {
 }
 
 impl Kinds {
-    /// What nobody has any more, or the oldest.
-    fn make_room(&mut self) -> Vec<Option<Known>> {
-        let gone: Vec<_> = self.known.extract_if(|_, known| known.recipe.renderer.strong_count() == 0).collect();
-        if !gone.is_empty() {
-            return gone.into_iter().map(|(_, known)| Some(known)).collect();
+    /// What nobody has any more, whose shared extensions would be kept. Not looked for each time where there are many.
+    fn make_room(&mut self) -> Vec<Known> {
+        if self.known.len() <= self.swept {
+            return Vec::new();
         }
-        let oldest = self.known.values().map(|known| known.noted).min().unwrap_or_default();
-        self.known.extract_if(|_, known| known.noted == oldest).map(|(_, known)| Some(known)).collect()
+        let mut gone = self.take_dead();
+        if self.known.len() > MOST {
+            let oldest = self.known.values().map(|known| known.noted).min().unwrap_or_default();
+            gone.extend(self.known.extract_if(|_, known| known.noted == oldest).map(|(_, known)| known));
+        }
+        // Up to twice as many next time.
+        self.swept = if self.known.len() < FEW { 0 } else { (2 * self.known.len()).min(MOST) };
+        gone
+    }
+
+    fn take_dead(&mut self) -> Vec<Known> {
+        self.known.extract_if(|_, known| known.recipe.renderer.strong_count() == 0).map(|(_, known)| known).collect()
     }
 }

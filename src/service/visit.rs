@@ -87,18 +87,18 @@ impl<S: Bounds> Visit<S> {
     fn answer(&self, page: &Arc<Page>, head: &Head) -> Option<Response> {
         let shared = self.core.shared();
         let verdict = if holds(Rule::JudgeAtEnd) { page.covered.verdict(&shared.ledger.view) } else { Judged::Good };
-        let served = match verdict {
-            Judged::Good => self.served(),
-            Judged::Revalidate(marked) => {
-                self.core.regenerate(page, Some(marked), &self.request, &self.route, self.admitted);
-                Served::Stale
-            }
+        let (served, marked) = match verdict {
+            Judged::Good => (self.served(), None),
+            Judged::Revalidate(marked) => (Served::Stale, Some(marked)),
             Judged::Expire => return None,
         };
         telemetry::served(shared, &self.request, served);
         let wanted = Wanted { admitted: self.admitted, headers: self.request.headers() };
         let mut response = answer(&page.entry, served, shared.time.wall(), &wanted, &shared.headers);
         response.extensions_mut().extend(head.extensions.clone());
+        if marked.is_some() {
+            self.core.regenerate(page, marked, &self.request, &self.route, self.admitted);
+        }
         Some(response)
     }
 
