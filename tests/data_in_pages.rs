@@ -14,15 +14,10 @@ use axum::routing::{MethodRouter, get};
 use axum_isr::data::carry;
 use axum_isr::testing::ManualClock;
 use axum_isr::{CacheLife, DataError, DynamicRequest, Isr, Mode, Render, RouteConfig};
-use common::{Gate, Logs, body, fetch, header, let_run, request, send, settled, state, until, waiting};
+use common::{Gate, Logs, body, fetch, header, let_run, request, seen, send, settled, state, until, waiting};
 use futures_util::stream;
 
 const HOUR: Duration = Duration::from_secs(3_600);
-
-async fn seen(app: &Router, path: &str) -> (&'static str, String) {
-    let response = fetch(app, path).await;
-    (state(&response), body(response).await)
-}
 
 /// A source of data: what it says is its version.
 #[derive(Clone, Default)]

@@ -10,18 +10,13 @@ use axum::Router;
 use axum::routing::get;
 use axum_isr::testing::ManualClock;
 use axum_isr::{InvalidateError, Invalidated, Isr, Render, RouteConfig, Verb};
-use common::{Handler, Logs, body, fetch, head, header, request_with, send, settled, state};
+use common::{Handler, Logs, body, fetch, head, header, request_with, seen, send, settled, state};
 use http::{HeaderName, StatusCode};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn plain() -> RouteConfig {
     RouteConfig::revalidate(MINUTE)
-}
-
-async fn seen(app: &Router, path: &str) -> (&'static str, String) {
-    let response = fetch(app, path).await;
-    (state(&response), body(response).await)
 }
 
 /// A page with a tag; `render N` counts the renders of all pages of the handler.

@@ -12,18 +12,13 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum_isr::testing::ManualClock;
 use axum_isr::{DynamicRequest, Isr, Render, RouteConfig};
-use common::{Gate, Handler, Taps, body, fetch, head, header, let_run, request, rest, settled, state, until, waiting};
+use common::{Gate, Handler, Taps, body, head, header, let_run, request, rest, seen, settled, state, until, waiting};
 use http::StatusCode;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn plain() -> RouteConfig {
     RouteConfig::revalidate(MINUTE)
-}
-
-async fn seen(app: &Router, path: &str) -> (&'static str, String) {
-    let response = fetch(app, path).await;
-    (state(&response), body(response).await)
 }
 
 /// Renders that wait at a gate after they have read what they show.

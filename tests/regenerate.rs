@@ -13,18 +13,13 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum_isr::config::RenderReason;
 use axum_isr::{InvalidateError, Isr, Render, RouteConfig};
-use common::{Gate, Handler, body, fetch, head, let_run, request_with, send, settled, state, until};
+use common::{Gate, Handler, body, head, let_run, request_with, seen, send, settled, state, until};
 use http::StatusCode;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn plain() -> RouteConfig {
     RouteConfig::revalidate(MINUTE)
-}
-
-async fn seen(app: &Router, path: &str) -> (&'static str, String) {
-    let response = fetch(app, path).await;
-    (state(&response), body(response).await)
 }
 
 /// Everything that is held and has the tag is rendered again, while visitors get the old pages; then they get HITs.

@@ -11,9 +11,7 @@ use super::computing::{Entered, Spec};
 use crate::error::DataError;
 use crate::isr::{Mode, Shared};
 use crate::key::DataKey;
-use crate::ledger::{Generation, Verdict};
-use crate::memory::{Slot, Value};
-use crate::policy::freshness::Freshness;
+use crate::memory::{Slot, Standing, Value};
 use crate::policy::life::Life;
 use crate::policy::tag::Tag;
 use crate::render::RenderContext;
@@ -32,22 +30,8 @@ pub(super) struct Wanted<'a> {
     pub(super) tags: Vec<Tag>,
 }
 
-/// What a value is good for, now.
-#[derive(PartialEq, Eq)]
-enum State {
-    Fresh,
-    /// By age, or by a mark of this generation.
-    Stale(Option<Generation>),
-    Gone,
-}
-
-fn judge(shared: &Shared, value: &Value) -> State {
-    match (value.window.at(shared.time.wall()), value.covered.verdict(&shared.ledger.view)) {
-        (Freshness::Expired, _) | (_, Verdict::Expire) => State::Gone,
-        (_, Verdict::Revalidate(marked)) => State::Stale(Some(marked)),
-        (Freshness::Stale, Verdict::Good) => State::Stale(None),
-        (Freshness::Fresh, Verdict::Good) => State::Fresh,
-    }
+fn standing(shared: &Shared, value: &Value) -> Standing {
+    Standing::of(&value.window, &value.covered, shared.time.wall(), &shared.ledger.view)
 }
 
 impl Wanted<'_> {
@@ -63,7 +47,7 @@ impl Wanted<'_> {
         if self.shared.mode == Mode::Development {
             return None;
         }
-        self.found().filter(|value| judge(self.shared, value) == State::Fresh)
+        self.found().filter(|value| standing(self.shared, value) == Standing::Fresh)
     }
 
     /// It is used: for an answer, or for what is being made.
@@ -103,19 +87,19 @@ impl Wanted<'_> {
         let arrived = shared.ledger.view.generation();
         loop {
             if let Some(value) = self.found().filter(useful) {
-                match judge(shared, &value) {
-                    State::Fresh => return Ok(value),
-                    State::Stale(marked) if !strict => {
+                match standing(shared, &value) {
+                    Standing::Fresh => return Ok(value),
+                    Standing::Stale(marked) if !strict => {
                         shared.counters.data_stale.add();
                         if let Some(compute) = compute {
                             spec.compute_behind(&value, marked, compute, &runtime);
                         }
                         return Ok(value);
                     }
-                    State::Stale(_) | State::Gone => {}
+                    Standing::Stale(_) | Standing::Gone => {}
                 }
             }
-            let find = || self.found().filter(useful).filter(|value| judge(shared, value) == State::Fresh);
+            let find = || self.found().filter(useful).filter(|value| standing(shared, value) == Standing::Fresh);
             let mut place = match shared.computations.enter(self.key.as_bytes(), &shared.ledger.view, find) {
                 Entered::Found(value) => return Ok(value),
                 Entered::Start(mut place) => {
@@ -131,10 +115,10 @@ impl Wanted<'_> {
             let value = place.wait(&spec).await?;
             // Begun since this was asked for, it is as new as one's own would be.
             let own = place.began() >= arrived || !holds(Rule::JudgeJoined);
-            let good = match judge(shared, &value) {
-                State::Fresh => true,
-                State::Stale(_) => own || !strict,
-                State::Gone => own,
+            let good = match standing(shared, &value) {
+                Standing::Fresh => true,
+                Standing::Stale(_) => own || !strict,
+                Standing::Gone => own,
             };
             if good && value.type_name == self.type_name {
                 return Ok(value);

@@ -19,8 +19,7 @@ use crate::flight::{Entered, Flight, Lead, Purpose, Waiter, abandon, lone_flight
 use crate::isr::Mode;
 use crate::key::{self, CacheKey};
 use crate::ledger::{Generation, Verdict, View};
-use crate::memory::{Page, PassNote, Slot};
-use crate::policy::freshness::Freshness;
+use crate::memory::{Page, PassNote, Slot, Standing};
 use crate::policy::request::{Admitted, Bypass};
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
@@ -38,14 +37,6 @@ pub(super) enum Found {
     Bypass(Bypass),
 }
 
-/// What a page is good for, now.
-pub(super) enum State {
-    Fresh,
-    /// By age, or by a mark of this generation.
-    Stale(Option<Generation>),
-    Gone,
-}
-
 impl<S: Bounds> Core<S> {
     #[inline]
     pub(super) fn look_up(
@@ -61,14 +52,14 @@ impl<S: Bounds> Core<S> {
             match slot {
                 Slot::Page(page) => {
                     let now = self.shared().time.wall();
-                    match self.judge(&page, now) {
-                        State::Fresh => return self.serve(&page, Served::Hit, now, request, admitted),
-                        State::Stale(marked) => {
+                    match self.standing(&page, now) {
+                        Standing::Fresh => return self.serve(&page, Served::Hit, now, request, admitted),
+                        Standing::Stale(marked) => {
                             let stale = self.serve(&page, Served::Stale, now, request, admitted);
                             self.regenerate(&page, marked, request, route, admitted);
                             return stale;
                         }
-                        State::Gone => {}
+                        Standing::Gone => {}
                     }
                 }
                 Slot::Pass(note) if self.still_passes(&note) => {
@@ -89,13 +80,8 @@ impl<S: Bounds> Core<S> {
     }
 
     #[inline]
-    pub(super) fn judge(&self, page: &Page, now: WallTime) -> State {
-        match (page.entry.window().at(now), page.covered.verdict(self.view())) {
-            (Freshness::Expired, _) | (_, Verdict::Expire) => State::Gone,
-            (_, Verdict::Revalidate(marked)) => State::Stale(Some(marked)),
-            (Freshness::Stale, Verdict::Good) => State::Stale(None),
-            (Freshness::Fresh, Verdict::Good) => State::Fresh,
-        }
+    fn standing(&self, page: &Page, now: WallTime) -> Standing {
+        Standing::of(page.entry.window(), &page.covered, now, self.view())
     }
 
     /// What was marked since may be shareable now.
@@ -147,10 +133,10 @@ impl<S: Bounds> Core<S> {
         // Once more, under the table's lock: a flight may have landed meanwhile.
         let find = || {
             let (page, now) = (shared.memory.page(key)?, shared.time.wall());
-            let served = match self.judge(&page, now) {
-                State::Fresh => Served::Hit,
-                State::Stale(_) => Served::Stale,
-                State::Gone => return None,
+            let served = match self.standing(&page, now) {
+                Standing::Fresh => Served::Hit,
+                Standing::Stale(_) => Served::Stale,
+                Standing::Gone => return None,
             };
             Some((page, served, now))
         };

@@ -97,6 +97,12 @@ pub fn state(response: &Response) -> &'static str {
     axum_isr::CacheStatus::of(response.headers()).map_or("", axum_isr::CacheStatus::as_str)
 }
 
+/// The state and the whole body of `GET path`.
+pub async fn seen(app: &axum::Router, path: &str) -> (&'static str, String) {
+    let response = fetch(app, path).await;
+    (state(&response), body(response).await)
+}
+
 /// A header as text; empty if absent.
 pub fn header<'r>(response: &'r Response, name: &str) -> &'r str {
     response.headers().get(name).map_or("", |value| value.to_str().unwrap())

@@ -1,0 +1,27 @@
+//! What something that is kept is good for, now.
+
+use crate::clock::WallTime;
+use crate::ledger::{Covered, Generation, Verdict, View};
+use crate::policy::freshness::{Freshness, Window};
+
+/// By age and by marks, whichever is worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Fresh,
+    /// By age, or by a mark of this generation.
+    Stale(Option<Generation>),
+    /// It may not be used any more.
+    Gone,
+}
+
+impl Standing {
+    #[inline]
+    pub(crate) fn of(window: &Window, covered: &Covered, now: WallTime, view: &View) -> Self {
+        match (window.at(now), covered.verdict(view)) {
+            (Freshness::Expired, _) | (_, Verdict::Expire) => Self::Gone,
+            (_, Verdict::Revalidate(marked)) => Self::Stale(Some(marked)),
+            (Freshness::Stale, Verdict::Good) => Self::Stale(None),
+            (Freshness::Fresh, Verdict::Good) => Self::Fresh,
+        }
+    }
+}
