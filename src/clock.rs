@@ -24,6 +24,13 @@ pub(crate) struct WallTime(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MonoTime(pub(crate) u64);
 
+impl WallTime {
+    /// How long it is until then; nothing if it is past.
+    pub(crate) fn until(self, then: Self) -> Duration {
+        Duration::from_micros(then.0.saturating_sub(self.0))
+    }
+}
+
 impl MonoTime {
     pub(crate) fn after(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(micros(wait)))

@@ -5,6 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+
 /// A configuration that cannot work: which setting, what was expected, and what came.
 ///
 /// Returned by [`IsrBuilder::build`](crate::IsrBuilder::build) and [`Isr::try_layer`](crate::Isr::try_layer). The text
@@ -49,14 +52,12 @@ pub enum InvalidateError {
 /// Why there is no data.
 ///
 /// Those who waited for one computation get one error; what failed in it is kept as its source.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum DataError {
     /// Name, tag or life cannot be: which, what was expected and what came.
-    #[error(transparent)]
-    Invalid(#[from] ConfigError),
+    Invalid(ConfigError),
     /// An argument does not serialize.
-    #[error("data {data:?}: argument {argument}, a {type_name}, does not serialize: {problem}")]
     Argument {
         /// The name of the data.
         data: String,
@@ -68,7 +69,6 @@ pub enum DataError {
         problem: String,
     },
     /// The computation returned an error.
-    #[error("data {data:?} could not be computed")]
     Computation {
         /// The name of the data.
         data: String,
@@ -76,7 +76,6 @@ pub enum DataError {
         source: Arc<dyn Error + Send + Sync>,
     },
     /// The computation panicked.
-    #[error("data {data:?} could not be computed: panicked with {message:?}")]
     Panicked {
         /// The name of the data.
         data: String,
@@ -85,7 +84,6 @@ pub enum DataError {
     },
     /// The computation, or the wait for it, took longer than
     /// [`IsrBuilder::render_timeout`](crate::IsrBuilder::render_timeout).
-    #[error("data {data:?} could not be computed within {limit:?}")]
     TimedOut {
         /// The name of the data.
         data: String,
@@ -93,13 +91,11 @@ pub enum DataError {
         limit: Duration,
     },
     /// The computation asks, itself or through others, for what it computes.
-    #[error("data {data:?} is needed to compute itself")]
     Cycle {
         /// The name of the data.
         data: String,
     },
     /// The value cannot be written as MessagePack, or not be read back.
-    #[error("data {data:?} cannot be kept: {problem}")]
     Encoding {
         /// The name of the data.
         data: String,
@@ -107,9 +103,74 @@ pub enum DataError {
         problem: String,
     },
     /// The computation was given up: shutdown, or its runtime is gone.
-    #[error("data {data:?}: the computation was given up")]
     Abandoned {
         /// The name of the data.
         data: String,
     },
+}
+
+impl fmt::Display for DataError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(problem) => problem.fmt(f),
+            Self::Argument { data, argument, type_name, problem } => {
+                write!(f, "data {data:?}: argument {argument}, a {type_name}, does not serialize: {problem}")
+            }
+            Self::Computation { data, .. } => write!(f, "data {data:?} could not be computed"),
+            Self::Panicked { data, message } => {
+                write!(f, "data {data:?} could not be computed: panicked with {message:?}")
+            }
+            Self::TimedOut { data, limit } => write!(f, "data {data:?} could not be computed within {limit:?}"),
+            Self::Cycle { data } => write!(f, "data {data:?} is needed to compute itself"),
+            Self::Encoding { data, problem } => write!(f, "data {data:?} cannot be kept: {problem}"),
+            Self::Abandoned { data } => write!(f, "data {data:?}: the computation was given up"),
+        }
+    }
+}
+
+impl Error for DataError {
+    /// What the computation returned, as it was: it can be downcast.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Computation { source, .. } => Some(&**source),
+            _ => None,
+        }
+    }
+}
+
+impl From<ConfigError> for DataError {
+    fn from(problem: ConfigError) -> Self {
+        Self::Invalid(problem)
+    }
+}
+
+impl DataError {
+    /// With everything that led to it, for logs.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = self.source();
+        while let Some(source) = next {
+            text = format!("{text}: {source}");
+            next = source.source();
+        }
+        text
+    }
+}
+
+/// A handler may return it: 500, without a word about why. Whoever wants to say more maps it.
+impl IntoResponse for DataError {
+    fn into_response(self) -> Response {
+        tracing::error!(target: "axum_isr", problem = %self.chain().escape_debug(), "a handler without its data");
+        StatusCode::INTERNAL_SERVER_ERROR.into_response()
+    }
+}
+
+/// A handler may return it: 400 where what it names cannot be, else 500; without a word about why.
+impl IntoResponse for InvalidateError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Invalid(_) => StatusCode::BAD_REQUEST.into_response(),
+            Self::NoRuntime => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
 }

@@ -98,13 +98,16 @@ impl State {
         self.refused && self.route.as_ref().is_some_and(|own| own.is(route))
     }
 
-    /// The application-wide extensions of a request.
-    pub(crate) fn shared_extensions(&self, request: &Request) -> Extensions {
+    /// The application-wide extensions of a request; `None` if nothing is shared.
+    pub(crate) fn shared_extensions(&self, request: &Request) -> Option<Extensions> {
+        if self.shares.is_empty() {
+            return None;
+        }
         let mut shared = Extensions::new();
         for share in &self.shares {
             share(request.extensions(), &mut shared);
         }
-        shared
+        Some(shared)
     }
 }
 

@@ -70,6 +70,10 @@
 //! - When a verb of invalidation ([`Isr::expire_tag`], …) has returned, it is in effect in this process: an expired page is
 //!   not served any more, a revalidated one neither as a HIT nor as a MISS that others may keep, and what was being
 //!   rendered counts as old. Who has been overtaken three times in a row gets his own request answered.
+//! - One running computation of a cached value in a process, however many ask (up to 10,000 wait; others compute for
+//!   themselves), within the time of a render; as many without anybody who waits as renders whose visitors have left.
+//!   A failed one is tried again as a page is. Data of another handle ([`Isr`]), and what a page gets by asking its own
+//!   site for another page, does not count for the page.
 //! - At most 65,536 marks are kept apart; older ones count as marks on everything.
 //! - Until a pattern has rendered well once, a first render that fails is tried again with the visitor's own request,
 //!   which may have what the render lacked. Around a whole router, and behind a wildcard, one page says nothing about
@@ -98,6 +102,7 @@
 //! | render, flight, leader, follower | making a page; doing so for everybody who asks; the task; those who joined |
 //! | regenerate | to render a stale page again in the background |
 //! | revalidate, expire | the verbs of invalidation: serve the old page while a new one is rendered; do not serve it any more |
+//! | data, value | what pages are made from, computed once and kept; one of it |
 //! | tag, mark | a name that pages carry; one invalidation of one thing |
 //! | bypass | the request was not looked up |
 //! | pass | looked up, but the page is not shared: the visitor's own request went to the handler |

@@ -281,3 +281,33 @@ async fn what_began_earlier_does_not_replace_what_began_later() {
     settled(&isr).await;
     assert_eq!(seen(&app, "/").await, ("HIT", "new".into()));
 }
+
+/// I6: a page that drips to somebody who reads along does not keep those who came after a mark, even one on something
+/// else: after the render timeout they ask for themselves.
+#[tokio::test(start_paused = true)]
+async fn who_comes_late_does_not_wait_for_a_page_that_drips() {
+    let isr = Isr::builder().build().unwrap();
+    let handler = Handler::new(|n, _| async move {
+        let drips = futures_util::stream::unfold(0_u32, |drop| async move {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            Some((Ok::<_, std::convert::Infallible>("."), drop + 1))
+        });
+        let first = futures_util::stream::once(async move { Ok(if n == 1 { "old" } else { "new" }) });
+        axum::body::Body::from_stream(futures_util::StreamExt::chain(first, drips))
+    });
+    let app = Router::new().route("/", get(handler.clone())).route_layer(isr.layer(plain()));
+    let mut reader = common::fetch(&app, "/").await.into_body();
+    assert_eq!(common::piece(&mut reader).await, "old");
+    isr.expire_tag("something else").await.unwrap();
+    let reading = tokio::spawn(async move { while !common::piece(&mut reader).await.is_empty() {} });
+    let start = tokio::time::Instant::now();
+    for (who, most) in [("the first", 30), ("who comes then", 0)] {
+        let late = common::fetch(&app, "/").await;
+        assert_eq!(state(&late), "", "{who}");
+        assert_eq!(common::piece(&mut late.into_body()).await, "new", "{who}");
+        assert!(start.elapsed() <= Duration::from_secs(30), "{who}: {:?}, at most {most} s", start.elapsed());
+        let asks = common::send(&app, head("/")).await;
+        assert_eq!((state(&asks), start.elapsed() <= Duration::from_secs(30)), ("", true), "{who}");
+    }
+    reading.abort();
+}

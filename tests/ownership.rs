@@ -108,3 +108,26 @@ async fn nothing_of_an_application_that_has_gone_is_kept() {
         assert!(owners(&owned) <= 1 + 1, "{} after {n}", owners(&owned));
     }
 }
+
+/// What is shared may hold the handle, as an application's state does: nothing keeps the two alive but their owner.
+#[tokio::test]
+async fn a_handle_in_what_is_shared_is_no_circle() {
+    struct State(Owned, Isr);
+    impl Clone for State {
+        fn clone(&self) -> Self {
+            Self(self.0.clone(), self.1.clone())
+        }
+    }
+    let owned = Owned(Arc::new(()));
+    for around in [false, true] {
+        let isr = Isr::builder().build().unwrap();
+        let router = Router::<()>::new().route("/", handler(&owned));
+        let layer = isr.layer(plain()).share::<State>();
+        let app = if around { Router::new().fallback_service(layer.layer(router)) } else { router.layer(layer) };
+        let app = app.layer(axum::Extension(State(owned.clone(), isr.clone())));
+        assert_eq!(state(&fetch(&app, "/").await), "MISS");
+        settled(&isr).await;
+        let_run().await;
+    }
+    assert_eq!(owners(&owned), 1);
+}

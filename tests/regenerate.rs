@@ -259,3 +259,136 @@ async fn a_shutdown_ends_it() {
     let progress = work.finished().await;
     assert_eq!((progress.total, progress.done + progress.failed), (5, 5));
 }
+
+/// Pages of one kind whose configurations differ, by a middleware: each keeps its own tags and life.
+#[tokio::test]
+async fn each_page_by_its_own_configuration() {
+    let isr = Isr::builder().build().unwrap();
+    let blog = RouteConfig::revalidate(MINUTE).tags(["blog"]);
+    let shop = RouteConfig::revalidate(60 * MINUTE).tags(["shop"]);
+    let choose = axum::middleware::from_fn(move |mut request: axum::extract::Request, next: axum::middleware::Next| {
+        let config = if request.uri().path().starts_with("/blog") { blog.clone() } else { shop.clone() };
+        request.extensions_mut().insert(config);
+        next.run(request)
+    });
+    let app = Router::new()
+        .route("/{*path}", get(Handler::counting()))
+        .layer(axum_isr::IsrLayer::new(isr.clone()))
+        .layer(choose);
+    for path in ["/blog/1", "/shop/1"] {
+        assert_eq!(seen(&app, path).await.0, "MISS");
+    }
+    assert_eq!(isr.regenerate_path("/blog/1").await.unwrap().finished().await.done, 1);
+    let response = common::fetch(&app, "/blog/1").await;
+    assert_eq!(
+        (state(&response), common::header(&response, "cache-control").split(',').next()),
+        ("HIT", Some("s-maxage=60"))
+    );
+    isr.expire_tag("shop").await.unwrap();
+    assert_eq!(seen(&app, "/blog/1").await.0, "HIT");
+    isr.expire_tag("blog").await.unwrap();
+    assert_eq!(seen(&app, "/blog/1").await.0, "MISS");
+}
+
+/// Two routers behind one dispatcher that share a layer and a pattern: each page by the one that rendered it.
+#[tokio::test]
+async fn each_page_by_who_rendered_it() {
+    async fn page(State(tenant): State<&'static str>) -> &'static str {
+        tenant
+    }
+    let isr = Isr::builder().build().unwrap();
+    let layer = isr.layer(plain().tags(["t"])).share::<&'static str>();
+    let router = |tenant: &'static str| {
+        let router = Router::new().route("/{*path}", get(page)).route_layer(layer.clone()).with_state(tenant);
+        router.layer(axum::Extension(tenant))
+    };
+    let (a, b): (Router, Router) = (router("secret of a"), router("secret of b"));
+    for _ in 0..2 {
+        assert_eq!((seen(&a, "/a/x").await.1, seen(&b, "/b/x").await.1), ("secret of a".into(), "secret of b".into()));
+    }
+    let progress = isr.regenerate_tag("t").await.unwrap().finished().await;
+    assert_eq!((progress.done, progress.failed), (2, 0));
+    assert_eq!(seen(&a, "/a/x").await, ("HIT", "secret of a".into()));
+    assert_eq!(seen(&b, "/b/x").await, ("HIT", "secret of b".into()));
+}
+
+/// What other pages do meanwhile does not count, and what waits for somebody else's render is in nobody's way.
+#[tokio::test]
+async fn waiting_for_a_render_of_somebody_else() {
+    let isr = Isr::builder().max_regenerations(2).build().unwrap();
+    let gate = Gate::closed();
+    let slow = Handler::new({
+        let gate = gate.clone();
+        move |n, _| {
+            let gate = gate.clone();
+            async move {
+                if n == 2 {
+                    gate.pass().await;
+                }
+                format!("render {n}")
+            }
+        }
+    });
+    let app = Router::new()
+        .route("/slow", get(slow.clone()))
+        .route("/{n}", get(Handler::counting()))
+        .route_layer(isr.layer(plain()));
+    seen(&app, "/slow").await;
+    isr.revalidate_path("/slow").await.unwrap();
+    assert_eq!(seen(&app, "/slow").await.0, "STALE");
+    until(|| slow.calls() == 2).await;
+    let work = isr.regenerate_path("/slow").await.unwrap();
+    for n in 0..10 {
+        assert_eq!(seen(&app, &format!("/{n}")).await.0, "MISS");
+        settled_but_one(&isr).await;
+    }
+    let other = isr.regenerate_path("/1").await.unwrap().finished().await;
+    assert_eq!((other.done, other.failed), (1, 0));
+    assert!(!work.progress().is_finished());
+    gate.open();
+    let progress = work.finished().await;
+    assert_eq!((progress.done, progress.failed), (1, 0));
+    assert_eq!(seen(&app, "/slow").await, ("HIT", "render 3".into()));
+}
+
+async fn settled_but_one(isr: &Isr) {
+    until(|| isr.stats().flights == 1).await;
+}
+
+/// A handler that waits for the regeneration of its own page does not wait for itself.
+#[tokio::test]
+async fn from_inside_of_the_page() {
+    let isr = Isr::builder().build().unwrap();
+    let page = {
+        let isr = isr.clone();
+        get(move |render: Render| async move {
+            if render.reason() == RenderReason::Regeneration {
+                return format!("{:?}", isr.regenerate_path("/").await.unwrap().finished().await.total);
+            }
+            "first".to_owned()
+        })
+    };
+    let app = Router::new().route("/", page).route_layer(isr.layer(plain()));
+    seen(&app, "/").await;
+    isr.revalidate_path("/").await.unwrap();
+    assert_eq!(seen(&app, "/").await.0, "STALE");
+    settled(&isr).await;
+    assert_eq!(seen(&app, "/").await, ("STALE", "0".into()));
+}
+
+/// Runtimes are asked one by one whether they have timers.
+#[test]
+fn a_runtime_without_timers_is_no_runtime_and_says_nothing_about_others() {
+    let isr = Isr::builder().build().unwrap();
+    let app = Router::new().route("/", get(Handler::counting())).route_layer(isr.layer(plain()));
+    let without = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let with = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    for _ in 0..2 {
+        let refused = without.block_on(isr.regenerate_path("/")).map(|_| ());
+        assert_eq!(refused, Err(InvalidateError::NoRuntime));
+        assert!(matches!(with.block_on(seen(&app, "/")).0, "MISS" | "HIT"));
+        let data = without.block_on(async { isr.data("a").get_or_init(|| async { 1_u8 }).await });
+        assert_eq!(data.unwrap(), 1);
+    }
+    assert_eq!(with.block_on(seen(&app, "/")).0, "HIT");
+}

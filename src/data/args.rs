@@ -38,6 +38,7 @@ impl Writer<'_> {
         self.0.extend_from_slice(&value.to_be_bytes());
     }
 
+    /// The name of a variant, or of a type that is nothing but its name or its content.
     fn variant(&mut self, name: &str) {
         Writer(self.0).put(b'v', name.as_bytes());
     }
@@ -47,7 +48,8 @@ impl Writer<'_> {
 struct Items<'o> {
     out: &'o mut Vec<u8>,
     kind: u8,
-    parts: Vec<Vec<u8>>,
+    /// Each with the length of its key.
+    parts: Vec<(usize, Vec<u8>)>,
     sorted: bool,
 }
 
@@ -61,24 +63,27 @@ impl<'o> Items<'o> {
     }
 
     fn push<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Problem> {
-        self.parts.push(canonical(item)?);
+        let item = canonical(item)?;
+        self.parts.push((item.len(), item));
         Ok(())
     }
 
     fn pair<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Problem> {
         let mut pair = canonical(name)?;
+        let key = pair.len();
         value.serialize(Writer(&mut pair))?;
-        self.parts.push(pair);
+        self.parts.push((key, pair));
         Ok(())
     }
 
     fn finish(mut self) {
         if self.sorted {
-            self.parts.sort_unstable();
+            // What has one key several times keeps their order, which may matter.
+            self.parts.sort_by(|(one, a), (other, b)| a[..*one].cmp(&b[..*other]));
         }
         self.out.push(self.kind);
         self.out.extend_from_slice(&(self.parts.len() as u64).to_be_bytes());
-        self.parts.iter().for_each(|item| self.out.extend_from_slice(item));
+        self.parts.iter().for_each(|(_, part)| self.out.extend_from_slice(part));
     }
 }
 
@@ -160,7 +165,8 @@ impl<'o> ser::Serializer for Writer<'o> {
         Ok(())
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Problem> {
+    fn serialize_unit_struct(mut self, name: &'static str) -> Result<(), Problem> {
+        self.variant(name);
         self.serialize_unit()
     }
 
@@ -169,7 +175,8 @@ impl<'o> ser::Serializer for Writer<'o> {
         self.serialize_unit()
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Problem> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(mut self, name: &'static str, value: &T) -> Result<(), Problem> {
+        self.variant(name);
         value.serialize(self)
     }
 
@@ -282,7 +289,7 @@ impl ser::SerializeMap for Items<'_> {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Problem> {
         match self.parts.last_mut() {
-            Some(pair) => value.serialize(Writer(pair)),
+            Some((_, pair)) => value.serialize(Writer(pair)),
             None => Err(ser::Error::custom("a map's value before its key")),
         }
     }
@@ -317,6 +324,27 @@ mod tests {
         New(u8),
         Tuple(u8, u8),
         Fields { a: u8 },
+    }
+
+    #[derive(serde::Serialize)]
+    struct Asc;
+
+    #[derive(serde::Serialize)]
+    struct Desc;
+
+    #[derive(serde::Serialize)]
+    struct Meters(u8);
+
+    #[derive(serde::Serialize)]
+    struct Feet(u8);
+
+    /// A map that has a key twice, as queries may.
+    struct Twice([(&'static str, u8); 2]);
+
+    impl Serialize for Twice {
+        fn serialize<S: ser::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map(self.0)
+        }
     }
 
     fn bytes<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
@@ -366,6 +394,12 @@ mod tests {
             bytes(&BTreeMap::from([("a", 1)])),
             bytes(&BTreeMap::from([("a", 1), ("b", 1)])),
             bytes(&Ab { a: 1, b: "x" }),
+            bytes(&Asc),
+            bytes(&Desc),
+            bytes(&Meters(1)),
+            bytes(&Feet(1)),
+            bytes(&Twice([("a", 1), ("a", 2)])),
+            bytes(&Twice([("a", 2), ("a", 1)])),
             bytes(&Kind::Unit),
             bytes(&Kind::New(1)),
             bytes(&Kind::Tuple(1, 1)),

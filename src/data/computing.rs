@@ -11,6 +11,7 @@ use std::task::Poll;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::coop::unconstrained;
 
 use super::get::Compute;
 use crate::error::DataError;
@@ -18,7 +19,7 @@ use crate::flight::contained;
 use crate::isr::Shared;
 use crate::key::CacheKey;
 use crate::ledger::{Covered, Generation, View};
-use crate::memory::{BackOff, Slot, Value};
+use crate::memory::{BackOff, Slot, Value, ValueType};
 use crate::policy::freshness::Window;
 use crate::policy::life::Life;
 use crate::policy::response::Pass;
@@ -26,6 +27,9 @@ use crate::policy::route::Dynamic;
 use crate::policy::tag::{MAX_TAGS, Tag};
 use crate::render::{RENDER, RenderContext, RenderReason};
 use crate::telemetry;
+
+/// The most who wait for one computation.
+const MAX_WAITERS: usize = 10_000;
 
 type Outcome = Result<Arc<Value>, DataError>;
 
@@ -44,6 +48,8 @@ pub(super) enum Entered {
     /// The caller has to spawn the computation.
     Start(Place),
     Join(Place),
+    /// As many wait as may.
+    Full,
 }
 
 /// A place among those who wait for a computation. When all are given up, so may the computation be.
@@ -81,7 +87,8 @@ impl Computations {
     pub(super) fn enter(&self, key: &[u8], view: &View, find: impl FnOnce() -> Option<Arc<Value>>) -> Entered {
         let mut running = self.lock();
         if let Some(computation) = running.get(key) {
-            return Entered::Join(Place::new(computation));
+            let full = computation.done.receiver_count() >= MAX_WAITERS;
+            return if full { Entered::Full } else { Entered::Join(Place::new(computation)) };
         }
         if let Some(value) = find() {
             return Entered::Found(value);
@@ -137,13 +144,13 @@ pub(super) struct Spec {
     pub(super) shared: Arc<Shared>,
     pub(super) name: Box<str>,
     pub(super) key: CacheKey,
-    pub(super) type_name: &'static str,
+    pub(super) value_type: ValueType,
     pub(super) life: Life,
     pub(super) tags: Vec<Tag>,
 }
 
 impl Spec {
-    fn abandoned(&self) -> DataError {
+    pub(super) fn abandoned(&self) -> DataError {
         DataError::Abandoned { data: self.name.to_string() }
     }
 
@@ -152,15 +159,23 @@ impl Spec {
     }
 
     fn context(&self, reason: RenderReason) -> Arc<RenderContext> {
-        Arc::new(RenderContext::new(self.shared.id, self.key.clone(), &self.name, reason, Dynamic::Auto))
+        // As it is written in logs.
+        let name = format!("data {:?}", self.name);
+        Arc::new(RenderContext::new(self.shared.id, self.key.clone(), &name, reason, Dynamic::Auto))
     }
 
-    /// In the caller's task, for the caller alone.
-    pub(super) async fn compute_here(&self, compute: Compute) -> Outcome {
+    /// In the caller's task, for the caller alone. Without timers it takes as long as it takes.
+    pub(super) async fn compute_here(&self, compute: Compute, timers: bool) -> Outcome {
         let context = self.context(RenderReason::First);
         let began = self.shared.ledger.view.generation();
         self.shared.counters.data_misses.add();
-        let value = RENDER.scope(Arc::clone(&context), self.make(&context, began, compute)).await;
+        let make = RENDER.scope(Arc::clone(&context), self.make(&context, began, compute));
+        let value = if timers {
+            let ended = tokio::time::timeout(self.shared.render_timeout, make).await;
+            ended.unwrap_or_else(|_| Err(self.timed_out()))
+        } else {
+            make.await
+        };
         self.ended(&value, began, false);
         value
     }
@@ -220,24 +235,27 @@ impl Spec {
         };
         let notes = context.end();
         let mut tags = self.tags.clone();
-        for tag in notes.tags {
-            if !tags.contains(&tag) {
-                tags.push(tag);
+        for tag in &notes.tags {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
             }
         }
         let refused = context.refusal().or((tags.len() > MAX_TAGS).then_some(Pass::Tags));
+        let now = self.shared.time.wall();
         let life = self.life.min(notes.used);
+        let kept = notes.left(now).map_or(life.expire, |left| left.min(life.expire));
         let names = self.shared.ledger.view.names_of_tags(tags.iter().map(Tag::as_str));
         Ok(Arc::new(Value {
             body,
-            type_name: self.type_name,
+            made_of: self.value_type,
             life,
-            window: Window::new(self.shared.time.wall(), life.fresh(), life.expire),
+            window: Window::new(now, life.fresh().min(kept.into()), kept),
             tags: tags.into(),
             refused,
             begun: place,
             covered: Covered::new(names, notes.since.map_or(began, |since| since.min(began))),
             back_off: BackOff::default(),
+            failure: Mutex::default(),
         }))
     }
 
@@ -251,7 +269,10 @@ impl Spec {
                     _ => None,
                 };
                 let (now, noise) = (self.shared.time.monotonic(), self.shared.noise());
-                let failures = old.map_or(0, |old| old.back_off.failed(now, noise, began));
+                let failures = old.map_or(0, |old| {
+                    old.note_failure(problem.chain());
+                    old.back_off.failed(now, noise, began)
+                });
                 telemetry::computation_failed(&self.shared, &self.name, problem, behind, failures);
             }
         }
@@ -273,12 +294,20 @@ impl Task {
         };
         self.spec.ended(&outcome, self.computation.began, behind);
         let (shared, key) = (&self.spec.shared, &self.spec.key);
+        let slot = outcome.as_ref().ok().map(|value| (value, Slot::Value(Arc::clone(value))));
+        let fits = slot.as_ref().is_some_and(|(_, slot)| shared.memory.admits(key, slot));
+        if let Ok(value) = &outcome
+            && !fits
+        {
+            telemetry::too_large(shared, &self.spec.name, value);
+        }
         shared.computations.leave(key, &self.computation, || {
-            if let Ok(value) = &outcome {
-                let slot = Slot::Value(Arc::clone(value));
-                if value.refused.is_none() && !shared.is_closing() && shared.memory.admits(key, &slot) {
-                    shared.memory.put(key.clone(), slot);
-                }
+            if let Some((value, slot)) = slot
+                && value.refused.is_none()
+                && !shared.is_closing()
+                && fits
+            {
+                shared.memory.put(key.clone(), slot);
             }
         });
         self.computation.done.send_replace(Some(outcome));
@@ -287,11 +316,12 @@ impl Task {
     /// Works until the value is there, shutdown ends the patience, or nobody waits and there is no room for orphans:
     /// then nobody hears of it.
     async fn supervise(&self, compute: Compute, mut permit: Option<OwnedSemaphorePermit>) -> Option<Outcome> {
-        let (spec, shared) = (&self.spec, &self.spec.shared);
+        let (spec, shared, done) = (&self.spec, &self.spec.shared, &self.computation.done);
         let make = spec.make(&self.context, self.computation.began, compute);
         let mut work = pin!(tokio::time::timeout(shared.render_timeout, make));
-        let mut stop = pin!(shared.stop.cancelled());
-        let mut left = pin!(self.computation.done.closed());
+        // What never waits leaves nothing of the task's budget, without which nothing else is heard of.
+        let mut stop = pin!(unconstrained(shared.stop.cancelled()));
+        let mut left = pin!(unconstrained(done.closed()));
         poll_fn(|cx| {
             if let Poll::Ready(ended) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(ended.unwrap_or_else(|_| Err(spec.timed_out()))));
@@ -299,13 +329,23 @@ impl Task {
             if stop.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Some(Err(spec.abandoned())));
             }
-            while permit.is_none() && left.as_mut().poll(cx).is_ready() {
-                permit = Arc::clone(&shared.orphans).try_acquire_owned().ok();
-                if permit.is_none() && shared.computations.leave_unwatched(&spec.key, &self.computation) {
+            // Until somebody comes while this gives up.
+            while left.as_mut().poll(cx).is_ready() {
+                left.set(unconstrained(done.closed()));
+                if done.receiver_count() > 0 {
+                    continue;
+                }
+                permit = permit.take().or_else(|| Arc::clone(&shared.orphans).try_acquire_owned().ok());
+                if permit.is_some() {
+                    // The place is held until this is polled again with somebody who waits.
+                    return Poll::Pending;
+                }
+                if shared.computations.leave_unwatched(&spec.key, &self.computation) {
                     return Poll::Ready(None);
                 }
-                left.set(self.computation.done.closed());
             }
+            // The places are for what nobody waits for.
+            permit = None;
             Poll::Pending
         })
         .await

@@ -1,5 +1,6 @@
 //! What is done about a request for data.
 
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,13 +9,14 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::computing::{Entered, Spec};
+use crate::clock::WallTime;
 use crate::error::DataError;
 use crate::isr::{Mode, Shared};
 use crate::key::DataKey;
-use crate::memory::{Slot, Standing, Value};
+use crate::memory::{Slot, Standing, Value, ValueType};
 use crate::policy::life::Life;
 use crate::policy::tag::Tag;
-use crate::render::RenderContext;
+use crate::render::{RenderContext, Work};
 use crate::testing::rules::{Rule, holds};
 
 /// What computes a value, and writes it down.
@@ -25,29 +27,39 @@ pub(super) struct Wanted<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) name: &'a str,
     pub(super) key: DataKey,
-    pub(super) type_name: &'static str,
+    pub(super) value_type: ValueType,
     pub(super) life: Life,
     pub(super) tags: Vec<Tag>,
 }
 
-fn standing(shared: &Shared, value: &Value) -> Standing {
-    Standing::of(&value.window, &value.covered, shared.time.wall(), &shared.ledger.view)
-}
-
 impl Wanted<'_> {
+    /// What the caller says of the data holds for what is made from it.
+    pub(super) fn declare(&self) {
+        if let Some(context) = RenderContext::current(self.shared.id) {
+            context.asks(&self.tags, self.life);
+        }
+    }
+
     fn found(&self) -> Option<Arc<Value>> {
         match self.shared.memory.get(self.key.as_bytes())? {
-            Slot::Value(value) if value.type_name == self.type_name => Some(value),
+            Slot::Value(value) if value.made_of == self.value_type => Some(value),
             _ => None,
         }
     }
 
+    /// Of a value for this caller, who may want it for a shorter time than whoever computed it.
+    fn standing(&self, value: &Value, now: WallTime) -> Standing {
+        let window = value.window.within(self.life.fresh(), self.life.expire);
+        Standing::of(&window, &value.covered, now, &self.shared.ledger.view)
+    }
+
     /// What is there, if it is fresh.
     pub(super) fn fresh(&self) -> Option<Arc<Value>> {
-        if self.shared.mode == Mode::Development {
+        if self.shared.mode == Mode::Development || self.life.is_zero() {
             return None;
         }
-        self.found().filter(|value| standing(self.shared, value) == Standing::Fresh)
+        let value = self.found()?;
+        (self.standing(&value, self.shared.time.wall()) == Standing::Fresh).then_some(value)
     }
 
     /// It is used: for an answer, or for what is being made.
@@ -75,52 +87,60 @@ impl Wanted<'_> {
             return Err(DataError::Cycle { data: self.name.to_owned() });
         }
         let spec = self.spec();
-        let runtime = Handle::try_current().ok().filter(|_| shared.has_timers());
-        let keeps = shared.mode == Mode::Production && !shared.is_closing() && !self.life.is_zero();
-        let Some(runtime) = runtime.filter(|_| keeps) else {
-            return spec.compute_here(compute).await;
-        };
+        let runtime = Handle::try_current().ok().filter(|runtime| shared.has_timers(runtime));
         let useful = |value: &Arc<Value>| useless.as_ref().is_none_or(|useless| !Arc::ptr_eq(useless, value));
         // What is kept is made from nothing old.
-        let strict = RenderContext::makes_something_kept() && holds(Rule::FreshData);
-        let mut compute = Some(compute);
+        let work = RenderContext::work().filter(|_| holds(Rule::FreshData));
         let arrived = shared.ledger.view.generation();
         loop {
+            let keeps = shared.mode == Mode::Production && !shared.is_closing() && !self.life.is_zero();
+            let Some(runtime) = runtime.as_ref().filter(|_| keeps) else {
+                return spec.compute_here(compute, runtime.is_some()).await;
+            };
+            let now = shared.time.wall();
             if let Some(value) = self.found().filter(useful) {
-                match standing(shared, &value) {
+                let tired = |marked| value.back_off.tired(shared.time.monotonic(), marked);
+                match self.standing(&value, now) {
                     Standing::Fresh => return Ok(value),
-                    Standing::Stale(marked) if !strict => {
+                    Standing::Stale(marked) if work.is_none() => {
                         shared.counters.data_stale.add();
-                        if let Some(compute) = compute {
-                            spec.compute_behind(&value, marked, compute, &runtime);
-                        }
+                        spec.compute_behind(&value, marked, compute, runtime);
                         return Ok(value);
+                    }
+                    // There is an old one of what is made: it does for as long as the source is left alone.
+                    Standing::Stale(marked) if work == Some(Work::Again) && tired(marked) => {
+                        let source = Arc::from(Box::<dyn Error + Send + Sync>::from(value.failure()));
+                        return Err(DataError::Computation { data: self.name.to_owned(), source });
                     }
                     Standing::Stale(_) | Standing::Gone => {}
                 }
             }
-            let find = || self.found().filter(useful).filter(|value| standing(shared, value) == Standing::Fresh);
+            let find = || self.found().filter(useful).filter(|value| self.standing(value, now) == Standing::Fresh);
             let mut place = match shared.computations.enter(self.key.as_bytes(), &shared.ledger.view, find) {
                 Entered::Found(value) => return Ok(value),
+                Entered::Full => return spec.compute_here(compute, true).await,
                 Entered::Start(mut place) => {
                     shared.counters.data_misses.add();
-                    if let Some(compute) = compute.take() {
-                        spec.spawn(&place, compute, &runtime, None);
-                    }
+                    spec.spawn(&place, compute, runtime, None);
                     return place.wait(&spec).await;
                 }
                 Entered::Join(place) => place,
             };
             shared.counters.data_misses.add();
-            let value = place.wait(&spec).await?;
             // Begun since this was asked for, it is as new as one's own would be.
             let own = place.began() >= arrived || !holds(Rule::JudgeJoined);
-            let good = match standing(shared, &value) {
+            let value = match place.wait(&spec).await {
+                Ok(value) => value,
+                Err(DataError::Abandoned { .. }) => continue,
+                Err(problem) if own => return Err(problem),
+                Err(_) => continue,
+            };
+            let good = match self.standing(&value, shared.time.wall()) {
                 Standing::Fresh => true,
-                Standing::Stale(_) => own || !strict,
+                Standing::Stale(_) => own || work.is_none(),
                 Standing::Gone => own,
             };
-            if good && value.type_name == self.type_name {
+            if good && value.made_of == self.value_type {
                 return Ok(value);
             }
         }
@@ -131,7 +151,7 @@ impl Wanted<'_> {
             shared: Arc::clone(self.shared),
             name: self.name.into(),
             key: self.key.to_key(),
-            type_name: self.type_name,
+            value_type: self.value_type,
             life: self.life,
             tags: self.tags.clone(),
         })

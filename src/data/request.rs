@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rmp_serde::{Deserializer, Serializer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -16,7 +17,7 @@ use super::get::{Compute, Wanted};
 use crate::error::{ConfigError, DataError};
 use crate::isr::Isr;
 use crate::key::DataKey;
-use crate::memory::Value;
+use crate::memory::ValueType;
 use crate::policy::freshness::Revalidate;
 use crate::policy::life::{CacheLife, Life};
 use crate::policy::tag::{MAX_TAGS, Tag};
@@ -48,9 +49,13 @@ impl Isr {
     ///
     /// One computation of a key runs at a time in this process, however many ask. A value that is stale is used while it
     /// is computed again; but whatever renders a page, or computes another value, waits for the new one, so that nothing
-    /// new is made from something old. What a page was made from counts for the page: it gets the tags of its data,
-    /// lives no longer than the shortest lived, and a mark on the data is one on the page. Where it is not a page that is
-    /// being rendered, nothing flows anywhere.
+    /// new is made from something old. What is said of the data counts for the page: it gets the tags, is fresh for no
+    /// longer than the shortest lived is from its computation on, is not used for longer than that may be, and a mark on
+    /// the data is one on the page. So it is, too, for a page that goes on without its data, because it failed or took too
+    /// long. Where it is not a page that is being rendered, nothing flows anywhere.
+    ///
+    /// Two that use one name and arguments should say the same of it: a value is kept with the words of whoever computed
+    /// it. A page has those of its own handler as well.
     ///
     /// ```
     /// use axum_isr::{CacheLife, DataError, Isr};
@@ -150,8 +155,9 @@ impl Data<'_> {
 
     /// The value, computed by `init` if it is not there.
     ///
-    /// `init` runs in a task of its own, so that nobody's disconnect cancels it for others; it owns what it needs. What
-    /// it returns is kept as MessagePack and handed to everybody as read back from that. If it fails, everybody who
+    /// `init` runs in a task of its own, so that nobody's disconnect cancels it for others; it owns what it needs (clone a
+    /// pool before), and returns what owns itself (`String`, not `&str`). What it returns is kept as MessagePack and handed
+    /// to everybody as read back from that; that format does not tell `Some(None)` and `Some(())` from `None`. If it fails, everybody who
     /// waited gets the error, nothing is kept, and a stale value is used until a later computation succeeds.
     ///
     /// # Errors
@@ -159,7 +165,8 @@ impl Data<'_> {
     /// - [`DataError::Invalid`], [`DataError::Argument`]: what was asked for cannot be; nothing was computed.
     /// - [`DataError::Computation`], [`DataError::Panicked`], [`DataError::TimedOut`], [`DataError::Abandoned`]: the
     ///   computation came to nothing.
-    /// - [`DataError::Cycle`]: the value is needed to compute itself.
+    /// - [`DataError::Cycle`]: the value is needed to compute itself. Two that need each other and are asked for at the same
+    ///   time by others wait for one another instead, until [`DataError::TimedOut`].
     /// - [`DataError::Encoding`]: the value cannot be written, or not be read back.
     pub async fn get_or_try_init<T, E, F, Fut>(self, init: F) -> Result<T, DataError>
     where
@@ -168,10 +175,12 @@ impl Data<'_> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let wanted = self.check(type_name::<T>())?;
+        let wanted = self.check(ValueType::of::<T>())?;
+        // Before anything can fail, or be given up: whoever goes on without the value is made without it.
+        wanted.declare();
         let found = wanted.fresh();
         if let Some(value) = &found
-            && let Ok(decoded) = decode(wanted.name, value)
+            && let Ok(decoded) = decode(wanted.name, &value.body)
         {
             wanted.hit(value);
             return Ok(decoded);
@@ -180,14 +189,19 @@ impl Data<'_> {
         let compute: Compute = Box::new(move || {
             Box::pin(async move {
                 match init().await {
-                    Ok(value) => encode(&name, &value),
+                    Ok(value) => {
+                        let body = encode(&name, &value)?;
+                        // What cannot be read back is not kept, or everybody would compute it again.
+                        decode::<T>(&name, &body)?;
+                        Ok(body)
+                    }
                     Err(error) => Err(DataError::Computation { data: name, source: Arc::from(error.into()) }),
                 }
             })
         });
         // What is there and cannot be read back is not there.
         let value = wanted.get(compute, found).await?;
-        decode(wanted.name, &value)
+        decode(wanted.name, &value.body)
     }
 }
 
@@ -196,7 +210,7 @@ impl<'a> Data<'a> {
         self.problem.get_or_insert(problem);
     }
 
-    fn check(self, type_name: &'static str) -> Result<Wanted<'a>, DataError> {
+    fn check(self, value_type: ValueType) -> Result<Wanted<'a>, DataError> {
         if let Some(problem) = self.problem {
             return Err(problem);
         }
@@ -206,7 +220,7 @@ impl<'a> Data<'a> {
         }
         let life = life(self.life, self.revalidate, self.expire)?;
         let key = DataKey::new(self.name, &self.args.finalize().into());
-        Ok(Wanted { shared: &self.isr.shared, name: self.name, key, type_name, life, tags: self.tags })
+        Ok(Wanted { shared: &self.isr.shared, name: self.name, key, value_type, life, tags: self.tags })
     }
 }
 
@@ -221,7 +235,7 @@ fn life(named: CacheLife, revalidate: Option<Duration>, expire: Option<Duration>
     let (fresh, kept) = (revalidate.unwrap_or(named.revalidate()), expire.unwrap_or(named.expire()));
     let (fresh, kept) = match (revalidate, expire) {
         _ if fresh <= kept => (fresh, kept),
-        (Some(_), Some(_)) => {
+        (Some(_), Some(_)) | (None, None) => {
             return Err(ConfigError::new(
                 "expire",
                 format!("at least the {fresh:?} of revalidate"),
@@ -229,19 +243,23 @@ fn life(named: CacheLife, revalidate: Option<Duration>, expire: Option<Duration>
             ));
         }
         (Some(_), None) => (fresh, fresh),
-        (None, _) => (kept, kept),
+        (None, Some(_)) => (kept, kept),
     };
     Ok(Life { revalidate: Revalidate::After(fresh), expire: kept })
 }
 
 fn encode<T: Serialize>(name: &str, value: &T) -> Result<Bytes, DataError> {
-    match rmp_serde::to_vec_named(value) {
-        Ok(body) => Ok(body.into_boxed_slice().into()),
+    let mut body = Vec::new();
+    // With names, and human-readable: what serde buffers for `flatten` and tagged enums is that when it is read, and types
+    // like `IpAddr` have two forms.
+    let written = value.serialize(&mut Serializer::new(&mut body).with_struct_map().with_human_readable());
+    match written {
+        Ok(()) => Ok(body.into_boxed_slice().into()),
         Err(problem) => Err(DataError::Encoding { data: name.to_owned(), problem: problem.to_string() }),
     }
 }
 
-fn decode<T: DeserializeOwned>(name: &str, value: &Value) -> Result<T, DataError> {
-    rmp_serde::from_slice(&value.body)
+fn decode<T: DeserializeOwned>(name: &str, body: &[u8]) -> Result<T, DataError> {
+    T::deserialize(&mut Deserializer::from_read_ref(body).with_human_readable())
         .map_err(|problem| DataError::Encoding { data: name.to_owned(), problem: problem.to_string() })
 }

@@ -16,7 +16,19 @@ pub(crate) struct Beliefs {
     /// By the hash of what tells them apart, keyed at random.
     rendered: Mutex<HashSet<u64>>,
     hasher: RandomState,
-    warned: Mutex<HashSet<(Box<str>, &'static str)>>,
+    warned: Warnings,
+}
+
+/// Warnings that were given.
+#[derive(Default)]
+pub(crate) struct Warnings(Mutex<HashSet<(Box<str>, &'static str)>>);
+
+impl Warnings {
+    /// Whether a warning of this kind is the first about something.
+    pub(crate) fn first(&self, about: &str, kind: &'static str) -> bool {
+        let mut warned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        warned.len() < MOST && warned.insert((about.into(), kind))
+    }
 }
 
 impl Beliefs {
@@ -50,7 +62,6 @@ impl Beliefs {
 
     /// Whether a warning of this kind is the first for the pattern.
     pub(crate) fn first_warning(&self, pattern: &str, kind: &'static str) -> bool {
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        warned.len() < MOST && warned.insert((pattern.into(), kind))
+        self.warned.first(pattern, kind)
     }
 }

@@ -20,7 +20,7 @@ use crate::policy::freshness::Window;
 use crate::policy::life::Life;
 use crate::policy::response::Pass;
 use crate::policy::tag::MAX_TAGS;
-use crate::render::Notes;
+use crate::render::{Maker, Notes};
 
 /// A page of up to this many bytes that does not wait for anything is complete before its head is published.
 const COMPLETE_FIRST: usize = 64 << 10;
@@ -243,26 +243,28 @@ impl Capture<'_> {
         if tags.len() > MAX_TAGS {
             return None;
         }
+        let now = lead.shared.time.wall();
+        let left = notes.left(now);
         let expire = notes.expire.unwrap_or(route.expire()).min(notes.used.expire);
+        let expire = left.map_or(expire, |left| expire.min(left));
         let revalidate = notes.revalidate.unwrap_or(route.revalidate).min(notes.used.revalidate);
         // A page cannot be fresh for longer than it is kept, where somebody said how long that is.
         let said = notes.expire.or(route.explicit_expire());
         let used = Some(notes.used.expire).filter(|expire| *expire != Life::LONGEST.expire);
-        let limits = said.into_iter().chain(used);
+        let limits = said.into_iter().chain(used).chain(left);
         let revalidate = limits.fold(revalidate, |revalidate, limit| revalidate.min(limit.into()));
         let draft = Draft {
             status: self.head.status,
             headers: &self.head.headers,
             chunks: &self.chunks,
-            window: Window::new(lead.shared.time.wall(), revalidate, expire),
+            window: Window::new(now, revalidate, expire),
         };
         let entry = draft.seal(route, &lead.shared.headers);
         Some(Page::new(NewPage {
             key: lead.context.key.clone(),
             entry,
             begun: lead.begun,
-            layer: lead.recipe.layer.number(),
-            by_head: lead.purpose.is_head(),
+            maker: Maker::new(&lead.recipe, lead.purpose.is_head()),
             covered: lead.covered(notes, &tags),
         }))
     }

@@ -154,7 +154,7 @@ impl Lead {
             // Not always the newest: a page may be rendered for a GET and for a HEAD at the same time.
             let put = || self.shared.memory.put(page.key.clone(), slot);
             if !self.shared.is_closing() && self.shared.flights.hold(&page.key, put) {
-                self.shared.renderers.note(&self.recipe, &page.key, page.by_head);
+                self.shared.renderers.note(&self.recipe, &page.key, page.maker.is_for_head());
                 telemetry::stored(&self.shared, &self.recipe, &page);
             }
         }

@@ -26,7 +26,7 @@ use crate::policy::response::{self, Pass};
 use crate::render::{RENDER, Recipe, RenderContext, RenderReason, Rendered, render_request};
 
 /// How many times the render timeout a render without visitors may take in all.
-const BACKGROUND_RENDERS: u32 = 4;
+pub(crate) const BACKGROUND_RENDERS: u32 = 4;
 
 /// A failure with more than this is not collected for others.
 const MAX_FAILURE_BYTES: usize = 1 << 20;

@@ -37,9 +37,9 @@ mod sync {
     pub(super) use shuttle::sync::{Mutex, MutexGuard};
 }
 
-pub(crate) use beliefs::Beliefs;
+pub(crate) use beliefs::{Beliefs, Warnings};
 pub(crate) use capture::CaptureBudget;
-pub(crate) use lead::{Lead, Purpose, abandon};
+pub(crate) use lead::{BACKGROUND_RENDERS, Lead, Purpose, abandon};
 pub(crate) use outcome::{Failure, Head, Outcome};
 pub(crate) use running::{Flight, Verdict};
 pub(crate) use source::contained;

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::StatusCode;
+use tokio::time::Instant;
 
 use super::body::{End, Growing};
 use super::outcome::{Head, Outcome};
@@ -18,6 +19,7 @@ pub(crate) struct Flight {
     key: CacheKey,
     /// Marks up to this one do not hit what it brings.
     began: Generation,
+    started: Instant,
     state: Mutex<State>,
 }
 
@@ -70,6 +72,7 @@ impl Flight {
         Arc::new(Self {
             key,
             began,
+            started: Instant::now(),
             state: Mutex::new(State {
                 phase: Phase::Rendering,
                 body: Growing::default(),
@@ -86,6 +89,10 @@ impl Flight {
 
     pub(crate) fn began(&self) -> Generation {
         self.began
+    }
+
+    pub(super) fn started(&self) -> Instant {
+        self.started
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

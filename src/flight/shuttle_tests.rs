@@ -204,6 +204,10 @@ impl Renderer for Nobody {
     ) -> Pin<Box<dyn Future<Output = Rendered> + Send>> {
         Box::pin(async { Rendered::Rewritten })
     }
+
+    fn shared(&self) -> Arc<Extensions> {
+        Arc::default()
+    }
 }
 
 /// CASES 88: the leader is dropped (its runtime is gone, a panic of ours): everybody who waits is told, whenever he
@@ -222,6 +226,7 @@ fn a_dropped_leader_tells_everybody() {
                             renderer: Arc::new(Nobody),
                             layer: LayerId::new(0),
                             route: RouteConfig::revalidate(Duration::from_secs(1)),
+                            given: false,
                             matched: None,
                             nested: None,
                             shared: Arc::default(),

@@ -4,11 +4,13 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::BoxError;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
 use super::body::{End, Piece};
 use super::outcome::{Head, Outcome};
@@ -58,6 +60,12 @@ impl Waiter {
     /// Whether what this flight streams may be older than an invalidation that was over when the request came.
     pub(crate) fn is_late(&self) -> bool {
         self.late
+    }
+
+    /// How long to wait at most where nothing may be read before the end, since that may be far away: somebody else may
+    /// read along for as long as he likes.
+    pub(crate) fn patience(&self, limit: Duration) -> Option<Instant> {
+        self.late.then(|| self.flight.started() + limit)
     }
 
     /// Waits for the next step. `whole`: for the whole page, not for its head.

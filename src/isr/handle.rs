@@ -48,7 +48,9 @@ impl Isr {
     /// A layer for the routes it is added to. A request's own [`RouteConfig`] (in its extensions) comes first.
     ///
     /// Routers that share a handle share its pages: two routers with a route of the same pattern and path, for example
-    /// of two hosts, need [`RouteConfig::namespace`] (or [`RouteConfig::host`]) to be kept apart.
+    /// of two hosts, need [`RouteConfig::namespace`] (or [`RouteConfig::host`]) to be kept apart. And routers that have
+    /// different handlers for one pattern better have a layer each than clones of one, so that
+    /// [`regenerate_tag`](Self::regenerate_tag) finds the right one when the connection has gone that it was built for.
     ///
     /// A configuration that cannot work is logged as an error, and these routes are not cached; use
     /// [`try_layer`](Self::try_layer) to get the error.

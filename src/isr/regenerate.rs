@@ -9,13 +9,14 @@ use tokio::task::JoinSet;
 use super::handle::Isr;
 use super::shared::Shared;
 use crate::error::InvalidateError;
-use crate::flight::{Lead, Purpose, abandon};
+use crate::flight::{BACKGROUND_RENDERS, Lead, Purpose, abandon};
 use crate::key::CacheKey;
 use crate::ledger::{Target, Verb, Verdict};
 use crate::memory::{Page, Slot};
 use crate::policy::tag::Tag;
+use crate::render::RenderContext;
 
-/// How often a page is tried that others render at the same time.
+/// How often a page is looked at that others render at the same time.
 const ATTEMPTS: usize = 3;
 
 /// How far a regeneration is. It goes on whether anybody watches or not.
@@ -26,7 +27,7 @@ pub struct Regeneration(watch::Receiver<Progress>);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Those that this process held when it began.
+    /// Those that this process held when it began, besides one that the caller is rendering.
     pub total: usize,
     /// Those that have been rendered since, by whomever, or are not held any more.
     pub done: usize,
@@ -50,7 +51,7 @@ impl Regeneration {
         *self.0.borrow()
     }
 
-    /// Waits until it is further than when somebody last looked with this handle; `None` when it is over.
+    /// Waits until it is further than when this last returned; `None` when it is over.
     pub async fn changed(&mut self) -> Option<Progress> {
         self.0.changed().await.ok()?;
         Some(*self.0.borrow_and_update())
@@ -68,8 +69,10 @@ impl Isr {
     /// Revalidates a path and renders what this process holds of it again, now, in the background, while visitors get
     /// the old pages: [`revalidate_path`](Self::revalidate_path) without waiting for the first of them.
     ///
-    /// At most half as many renders at once as [`IsrBuilder::max_regenerations`](crate::IsrBuilder::max_regenerations)
-    /// says, besides those that visitors cause. Looks at every page that is held.
+    /// At most half as many renders at once (rounded up) as
+    /// [`IsrBuilder::max_regenerations`](crate::IsrBuilder::max_regenerations) says, besides those that visitors cause. A
+    /// page is rendered by the service that rendered it, or where that has gone, with the connection it was built for,
+    /// by the latest one of the same layer and pattern. Looks at every page that is held.
     ///
     /// # Errors
     ///
@@ -90,12 +93,14 @@ impl Isr {
 
     async fn regenerate(&self, target: Target) -> Result<Regeneration, InvalidateError> {
         let runtime = Handle::try_current().map_err(|_| InvalidateError::NoRuntime)?;
-        if !self.shared.has_timers() {
+        if !self.shared.has_timers(&runtime) {
             return Err(InvalidateError::NoRuntime);
         }
         let name = self.shared.ledger.view.name(&target);
         self.mark(Verb::Revalidate, vec![target]).await?;
-        let keys = self.shared.memory.keys_of(name);
+        let mut keys = self.shared.memory.keys_of(name);
+        // Whoever waits for this from inside of a render would wait for himself.
+        keys.retain(|key| !RenderContext::rendering(self.shared.id, key.as_bytes()));
         let (progress, watching) = watch::channel(Progress { total: keys.len(), ..Progress::default() });
         let shared = Arc::clone(&self.shared);
         let work = async move {
@@ -132,9 +137,6 @@ async fn sweep(shared: &Arc<Shared>, keys: Vec<CacheKey>, progress: &watch::Send
 async fn again(shared: Arc<Shared>, key: CacheKey, place: OwnedSemaphorePermit) -> bool {
     let mut place = Some(place);
     for _ in 0..ATTEMPTS {
-        let mut landed = std::pin::pin!(shared.landed.notified());
-        // Before the look: what lands after it is not missed.
-        landed.as_mut().enable();
         if shared.is_closing() {
             return false;
         }
@@ -146,35 +148,55 @@ async fn again(shared: Arc<Shared>, key: CacheKey, place: OwnedSemaphorePermit) 
         if page.covered.verdict(&shared.ledger.view) == Verdict::Good {
             return true;
         }
-        if !render(&shared, &page, &mut place).await {
-            // Somebody else does. It may have begun before the mark.
-            if shared.flights.has(key.as_bytes()) {
-                landed.await;
-            }
-            continue;
-        }
-        return match shared.memory.peek(key.as_bytes()) {
-            Some(Slot::Page(now)) => !Arc::ptr_eq(&now, &page),
-            Some(_) => false,
-            None => true,
+        let held = match place.take() {
+            Some(held) => held,
+            None => match Arc::clone(&shared.sweeps).acquire_owned().await {
+                Ok(held) => held,
+                Err(_) => return false,
+            },
         };
+        if render(&shared, &page, held).await {
+            return match shared.memory.peek(key.as_bytes()) {
+                Some(Slot::Page(now)) => !Arc::ptr_eq(&now, &page),
+                Some(_) => false,
+                None => true,
+            };
+        }
+        // Somebody else does, and may have begun before the mark.
+        let limit = shared.render_timeout.saturating_mul(BACKGROUND_RENDERS);
+        if tokio::time::timeout(limit, landed(&shared, &key)).await.is_err() {
+            return false;
+        }
     }
     false
 }
 
-/// Renders a page and waits for it; `false` if somebody else does, or has.
-async fn render(shared: &Arc<Shared>, page: &Arc<Page>, place: &mut Option<OwnedSemaphorePermit>) -> bool {
+/// Waits until no render of a page is in the air.
+async fn landed(shared: &Shared, key: &CacheKey) {
+    loop {
+        let mut landed = std::pin::pin!(shared.landed.notified());
+        // Before the look: what lands after it is not missed.
+        landed.as_mut().enable();
+        if !shared.flights.has(key.as_bytes()) {
+            return;
+        }
+        landed.await;
+    }
+}
+
+/// Renders a page and waits for it; `false`, and the place is free again, if somebody else does, or has.
+async fn render(shared: &Arc<Shared>, page: &Arc<Page>, place: OwnedSemaphorePermit) -> bool {
     let due = || shared.memory.page(page.key.as_bytes()).is_some_and(|now| Arc::ptr_eq(&now, page));
     let Some(flight) = shared.flights.start(&page.key, shared.ledger.view.generation(), due) else {
         return false;
     };
-    let Some(recipe) = shared.renderers.recipe(page.layer, page.by_head, &page.key) else {
+    let Some(recipe) = shared.renderers.recipe(&page.maker, &page.key) else {
         abandon(shared, &flight);
         return true;
     };
-    let purpose = Purpose::Regenerate { old: Arc::clone(page), head: page.by_head };
+    let purpose = Purpose::Regenerate { old: Arc::clone(page), head: page.maker.is_for_head() };
     let lead = Lead::new(Arc::clone(shared), flight, page.key.clone(), recipe, purpose);
     // An error is a runtime that ends.
-    let _ = lead.spawn(&Handle::current(), place.take()).await;
+    let _ = lead.spawn(&Handle::current(), Some(place)).await;
     true
 }

@@ -3,10 +3,11 @@
 use std::hash::{BuildHasher, RandomState};
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::builder::Mode;
 use crate::clock::Time;
 use crate::data::Computations;
-use crate::flight::{Beliefs, CaptureBudget, Table};
+use crate::flight::{Beliefs, CaptureBudget, Table, Warnings};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::policy::profile::ResponseHeaders;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) flights: Table,
     pub(crate) computations: Computations,
     pub(crate) beliefs: Beliefs,
+    /// Warnings about data, whose names may come from visitors.
+    pub(crate) data_warnings: Warnings,
     pub(crate) renderers: Registry,
     pub(crate) capture: CaptureBudget,
     pub(crate) regenerations: Arc<Semaphore>,
@@ -55,7 +58,7 @@ pub(crate) struct Shared {
     noise: (RandomState, AtomicU64),
     renders: AtomicU64,
     layers: AtomicU64,
-    timers: OnceLock<bool>,
+    timers: Mutex<Vec<(tokio::runtime::Id, bool)>>,
 }
 
 impl Shared {
@@ -76,13 +79,14 @@ impl Shared {
             flights: Table::new(MAX_WAITERS),
             computations: Computations::default(),
             beliefs: Beliefs::default(),
+            data_warnings: Warnings::default(),
             renderers: Registry::default(),
             regenerations: Arc::new(Semaphore::new(settings.max_regenerations)),
             orphans: Arc::new(Semaphore::new(settings.max_regenerations.div_ceil(2))),
             sweeps: Arc::new(Semaphore::new(settings.max_regenerations.div_ceil(2))),
             landed: Notify::new(),
             layers: AtomicU64::new(0),
-            timers: OnceLock::new(),
+            timers: Mutex::default(),
             counters: Counters::default(),
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -107,14 +111,21 @@ impl Shared {
         LayerId::new(self.layers.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Whether the runtime has timers, without which no render has a limit. Asked of the first one: there is no other
-    /// way than to try.
-    pub(crate) fn has_timers(&self) -> bool {
-        *self.timers.get_or_init(|| {
+    /// Whether the current runtime has timers, without which no render has a limit. Asked once of each: there is no other
+    /// way than to try, and a failed try is a panic.
+    pub(crate) fn has_timers(&self, runtime: &Handle) -> bool {
+        let timers = || self.timers.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = timers().iter().find(|(id, _)| *id == runtime.id()).map(|(_, there)| *there);
+        known.unwrap_or_else(|| {
             let there = catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok();
             if !there {
                 tracing::error!(target: "axum_isr", "nothing is cached: the runtime has no timers (`enable_time`)");
             }
+            let mut timers = timers();
+            if timers.len() == MAX_RUNTIMES {
+                timers.remove(0);
+            }
+            timers.push((runtime.id(), there));
             there
         })
     }
@@ -124,6 +135,9 @@ impl Shared {
         self.noise.0.hash_one(self.noise.1.fetch_add(1, Ordering::Relaxed))
     }
 }
+
+/// The most runtimes of which it is known whether they have timers.
+const MAX_RUNTIMES: usize = 16;
 
 /// The most visitors that wait for one page.
 const MAX_WAITERS: usize = 10_000;

@@ -12,9 +12,9 @@ const GRACE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// Renders that were running when it began and ended in time.
+    /// Tasks (renders, computations of data, regenerations on demand) that were running when it began and ended in time.
     pub finished: usize,
-    /// Renders that were given up when the limit was reached.
+    /// Tasks that were given up when the limit was reached.
     pub abandoned: usize,
 }
 
@@ -23,7 +23,8 @@ impl Isr {
     /// and then given up. Visitors who wait for one of those go to the handler with their own request.
     ///
     /// Call it after the server has stopped taking requests. The memory tier is emptied: nothing is served from it any
-    /// more. May be called again.
+    /// more, and data is computed for whoever asks. The services that were held for regenerations on demand are let go:
+    /// without a shutdown that of a layer that stands inside of itself is kept as long as the handle. May be called again.
     pub async fn shutdown(&self, limit: Duration) -> ShutdownReport {
         let shared = &self.shared;
         shared.closing.store(true, Ordering::Relaxed);

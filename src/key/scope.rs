@@ -18,8 +18,8 @@ pub(crate) struct Ids {
 
 impl Ids {
     /// The deployment id if one was configured, else the environment's, else the build id, configured or the
-    /// environment's: the first that is not empty. An id that was configured as empty hides the environment's, and an
-    /// empty deployment id means that there is no scope on purpose.
+    /// environment's: the first that is not empty. An id that was configured as empty hides the environment's, and
+    /// means that there is no scope on purpose.
     ///
     /// Without any: none, unless a store is `shared`; then a fingerprint of the executable, because two programs must
     /// not read each other's entries for want of a setting.
@@ -40,7 +40,11 @@ impl Ids {
         if !id.is_empty() {
             return Ok(id);
         }
-        let id = build.map_or_else(|| from_env("ISR_BUILD_ID"), Ok)?;
+        if let Some(id) = build {
+            // Empty: none on purpose.
+            return Ok(id);
+        }
+        let id = from_env("ISR_BUILD_ID")?;
         if id.is_empty() && shared {
             let executable = std::env::current_exe().and_then(|path| fingerprint(&path));
             return executable.map_err(|problem| {
@@ -131,6 +135,8 @@ mod tests {
         assert!(shared().starts_with("exe-") && shared().len() == 20, "{}", shared());
         assert_eq!(checked("it", shared()).as_deref(), Ok(&*shared()));
         let on_purpose = Ids { deployment: Some(String::new()), build: None };
+        assert_eq!(on_purpose.scope(true, |_| None).as_deref(), Ok(""));
+        let on_purpose = Ids { deployment: None, build: Some(String::new()) };
         assert_eq!(on_purpose.scope(true, |_| None).as_deref(), Ok(""));
         assert!(fingerprint(Path::new("/nowhere")).is_err());
         let other = fingerprint(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml").as_path());

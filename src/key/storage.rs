@@ -66,11 +66,8 @@ impl CacheKey {
             head.push('!');
         }
         let mut path = String::new();
-        match data::name(&self.0) {
-            // No path begins like this.
-            Some(name) => escape(name, &mut path),
-            None => escape(parts.path, &mut path),
-        }
+        let shown = data::name(&self.0).unwrap_or(parts.path);
+        escape(shown, &mut path);
         let mut rest = String::new();
         for (mark, text) in [('?', parts.query), ('@', parts.host)] {
             if !text.is_empty() {
@@ -88,7 +85,7 @@ impl CacheKey {
             }
         }
         if head.len() + path.len() + rest.len() > MAX_READABLE {
-            path = hex(&Sha256::digest(parts.path));
+            path = hex(&Sha256::digest(shown));
         }
         if head.len() + path.len() + rest.len() > MAX_READABLE {
             rest = format!("#{}", hex(&Sha256::digest(&rest)));

@@ -125,8 +125,13 @@ impl Mirror {
         if known.generation == 0 {
             self.held += 1;
         }
+        let before = known.generation;
         known.raise(at);
-        self.order.push_back((known.generation, name, verb));
+        // Once in a generation, however often it is named: there are never more places than marks and what was raised
+        // since they were last tidied up.
+        if known.generation != before {
+            self.order.push_back((known.generation, name, verb));
+        }
         while self.held > self.most {
             self.fold();
         }
@@ -170,5 +175,31 @@ impl Mirror {
 
     pub(super) fn len(&self) -> usize {
         self.held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However often something is named in one call, it takes one place.
+    #[test]
+    fn the_queue_is_bounded() {
+        let mut mirror = Mirror::new(10);
+        for generation in 1..100 {
+            for n in 0..1_000_u64 {
+                mirror.apply(Some(Name(n % 3)), Verb::Expire, At { generation, stamp: generation });
+            }
+            assert!(mirror.order.len() <= 2 * 64, "{}", mirror.order.len());
+        }
+        assert_eq!((mirror.len(), mirror.everything), (3, Marked::default()));
+        for n in 0..1_000 {
+            mirror.apply(Some(Name(n)), Verb::Revalidate, At { generation: 100 + n, stamp: n });
+            assert!(mirror.len() <= 10 && mirror.order.len() <= 2 * 64);
+        }
+        // The oldest were folded, those of the other verb with them.
+        assert_eq!(mirror.everything.expire.generation, 99);
+        assert_eq!(mirror.everything.revalidate.generation, 100 + 1_000 - 10 - 1);
+        assert_eq!(mirror.newest(&[Name(999)]).revalidate.generation, 1_099);
     }
 }

@@ -13,4 +13,4 @@ mod value;
 pub(crate) use slot::{BackOff, NewPage, Page, PassNote, Slot};
 pub(crate) use standing::Standing;
 pub(crate) use tier::{DEFAULT_MEMORY_BYTES, Memory};
-pub(crate) use value::Value;
+pub(crate) use value::{Value, ValueType};

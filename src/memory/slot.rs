@@ -10,6 +10,7 @@ use crate::key::CacheKey;
 use crate::ledger::{Covered, Generation};
 use crate::policy::freshness::back_off;
 use crate::policy::response::Pass;
+use crate::render::Maker;
 use crate::testing::rules::{Rule, holds};
 
 /// What one item costs besides the structs and bytes that are weighed: four reference counts (page, key, and the buffers
@@ -24,10 +25,7 @@ pub(crate) struct Page {
     pub(crate) key: CacheKey,
     pub(crate) entry: Entry,
     begun: u64,
-    /// The layer that rendered it.
-    pub(crate) layer: u64,
-    /// For a HEAD, which may have a handler of its own: whoever makes pages for GETs does not leave them to it.
-    pub(crate) by_head: bool,
+    pub(crate) maker: Maker,
     pub(crate) covered: Covered,
     pub(crate) back_off: BackOff,
 }
@@ -38,15 +36,14 @@ pub(crate) struct NewPage {
     pub(crate) entry: Entry,
     /// The place of its render among those of this process.
     pub(crate) begun: u64,
-    pub(crate) layer: u64,
-    pub(crate) by_head: bool,
+    pub(crate) maker: Maker,
     pub(crate) covered: Covered,
 }
 
 impl Page {
     pub(crate) fn new(page: NewPage) -> Self {
-        let NewPage { key, entry, begun, layer, by_head, covered } = page;
-        Self { key, entry, begun, layer, by_head, covered, back_off: BackOff::default() }
+        let NewPage { key, entry, begun, maker, covered } = page;
+        Self { key, entry, begun, maker, covered, back_off: BackOff::default() }
     }
 }
 
@@ -66,6 +63,11 @@ impl BackOff {
     pub(crate) fn may_retry(&self, now: MonoTime, marked: Option<Generation>) -> bool {
         now.0 >= self.retry_at.load(Ordering::Relaxed)
             || (marked.is_some_and(|marked| marked.0 > self.began.load(Ordering::Relaxed)) && holds(Rule::ClearBackOff))
+    }
+
+    /// Whether something failed and the wait is not over.
+    pub(crate) fn tired(&self, now: MonoTime, marked: Option<Generation>) -> bool {
+        self.failures.load(Ordering::Relaxed) > 0 && !self.may_retry(now, marked)
     }
 
     /// Counts a failure of what began in a generation. Returns how many there were in a row.
@@ -107,7 +109,8 @@ impl Slot {
     pub(super) fn weight(&self, key: &CacheKey) -> u64 {
         let weight = match self {
             Self::Page(page) => {
-                size_of::<Page>() - size_of::<Entry>() + page.entry.weight() + page.covered.heap_bytes() + ITEM_BYTES
+                let heap = page.entry.weight() + page.covered.heap_bytes() + page.maker.heap_bytes();
+                size_of::<Page>() - size_of::<Entry>() + heap + ITEM_BYTES
             }
             Self::Pass(note) => size_of::<PassNote>() + note.covered.heap_bytes() + NOTE_BYTES,
             Self::Value(value) => value.weight() + ITEM_BYTES,

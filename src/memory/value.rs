@@ -1,5 +1,8 @@
 //! A cached value.
 
+use std::any::{TypeId, type_name};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
 
 use super::slot::BackOff;
@@ -12,8 +15,7 @@ use crate::policy::tag::Tag;
 /// What was computed, as MessagePack, with what follows for those who use it.
 pub(crate) struct Value {
     pub(crate) body: Bytes,
-    /// Of the Rust type: what was written as one type is not read as another.
-    pub(crate) type_name: &'static str,
+    pub(crate) made_of: ValueType,
     /// Its own, or a shorter one of a value that it was made from.
     pub(crate) life: Life,
     pub(crate) window: Window,
@@ -25,9 +27,37 @@ pub(crate) struct Value {
     pub(crate) begun: u64,
     pub(crate) covered: Covered,
     pub(crate) back_off: BackOff,
+    /// Why the last attempt to compute it again came to nothing.
+    pub(crate) failure: Mutex<Option<Box<str>>>,
+}
+
+/// The Rust type of a value: what was written as one type is not read as another. The name is for other processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ValueType {
+    id: TypeId,
+    name: &'static str,
+}
+
+impl ValueType {
+    pub(crate) fn of<T: 'static>() -> Self {
+        Self { id: TypeId::of::<T>(), name: type_name::<T>() }
+    }
 }
 
 impl Value {
+    /// As text: an error is the application's, and a value may be dropped under a lock.
+    pub(crate) fn note_failure(&self, problem: String) {
+        *self.lock() = Some(problem.into());
+    }
+
+    pub(crate) fn failure(&self) -> String {
+        self.lock().as_deref().unwrap_or_default().to_owned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Box<str>>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Bytes of memory that it keeps, without its key and its own reference counts.
     pub(super) fn weight(&self) -> usize {
         let tags: usize = self.tags.iter().map(|tag| size_of::<Tag>() + tag.as_str().len()).sum();

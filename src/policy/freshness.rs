@@ -80,6 +80,18 @@ impl Window {
         Self { rendered_at, fresh_for, kept_for }
     }
 
+    /// The same for somebody who wants it shorter.
+    pub(crate) fn within(&self, fresh: Revalidate, expire: Duration) -> Self {
+        let other = Self::new(self.rendered_at, fresh, expire);
+        let (fresh_for, kept_for) = (self.fresh_for.min(other.fresh_for), self.kept_for.min(other.kept_for));
+        Self { fresh_for, kept_for, ..*self }
+    }
+
+    /// From when on it may not be used.
+    pub(crate) fn expires_at(&self) -> WallTime {
+        WallTime(self.rendered_at.0.saturating_add(self.kept_for))
+    }
+
     #[inline]
     pub(crate) fn at(&self, now: WallTime) -> Freshness {
         if self.fresh_for == u64::MAX {

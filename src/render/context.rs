@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Extensions;
 
+use crate::clock::WallTime;
 use crate::key::CacheKey;
 use crate::ledger::Generation;
 use crate::memory::Value;
@@ -56,6 +57,15 @@ impl Marker {
 const DYNAMIC: u8 = 1;
 const FORBIDDEN: u8 = 2;
 
+/// What a task works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Something that is not there yet.
+    First,
+    /// Something of which there is an old one, which is used meanwhile.
+    Again,
+}
+
 /// Shared by the leader, the extractors and whatever the handler started.
 pub(crate) struct RenderContext {
     /// Tells the cache from others, whose keys may be the same.
@@ -78,6 +88,8 @@ pub(crate) struct Notes {
     pub(crate) expire: Option<Duration>,
     /// The shortest life of what was used.
     pub(crate) used: Life,
+    /// From when on something of what was used may not be used.
+    pub(crate) until: Option<WallTime>,
     /// The smallest generation of what was used.
     pub(crate) since: Option<Generation>,
     refused: Option<Pass>,
@@ -91,6 +103,7 @@ impl Default for Notes {
             revalidate: None,
             expire: None,
             used: Life::LONGEST,
+            until: None,
             since: None,
             refused: None,
             ended: false,
@@ -99,6 +112,13 @@ impl Default for Notes {
 }
 
 impl Notes {
+    /// How long what was used may still be used, in whole seconds, rounded up: what is made at once from a value has its
+    /// whole life.
+    pub(crate) fn left(&self, now: WallTime) -> Option<Duration> {
+        let left = now.until(self.until?);
+        Some(Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0)))
+    }
+
     fn add(&mut self, tag: &Tag) {
         if self.tags.contains(tag) {
             return;
@@ -133,18 +153,41 @@ impl RenderContext {
         }
     }
 
-    /// The context of this handle that the current task works for, if any.
-    pub(crate) fn current(handle: u64) -> Option<Arc<Self>> {
-        let mut next = RENDER.try_with(Arc::clone).ok()?;
-        while next.handle != handle {
-            next = Arc::clone(next.parent.as_ref()?);
-        }
-        Some(next)
+    /// What the current task makes that is kept, the innermost first: a visitor's own request is not kept, but it may be
+    /// part of a page that is.
+    fn kept(mut this: impl FnMut(&Arc<Self>) -> bool) {
+        let _ = RENDER.try_with(|context| {
+            let mut next = Some(context);
+            while let Some(context) = next {
+                if context.reason != RenderReason::Visitor && this(context) {
+                    return;
+                }
+                next = context.parent.as_ref();
+            }
+        });
     }
 
-    /// Whether the current task works on something that will be kept.
-    pub(crate) fn makes_something_kept() -> bool {
-        RENDER.try_with(|context| context.reason != RenderReason::Visitor).unwrap_or(false)
+    /// What the current task makes for this handle, if anything.
+    pub(crate) fn current(handle: u64) -> Option<Arc<Self>> {
+        let mut current = None;
+        Self::kept(|context| {
+            let found = context.handle == handle;
+            if found {
+                current = Some(Arc::clone(context));
+            }
+            found
+        });
+        current
+    }
+
+    /// Whether the current task works on something that is kept, and if so, whether there is an old one of it.
+    pub(crate) fn work() -> Option<Work> {
+        let mut outermost = None;
+        Self::kept(|context| {
+            outermost = Some(context.reason);
+            false
+        });
+        outermost.map(|reason| if reason == RenderReason::Regeneration { Work::Again } else { Work::First })
     }
 
     /// Whether the current task renders `key`, or was started by a render of it.
@@ -210,7 +253,7 @@ impl RenderContext {
         let mut notes = self.lock();
         if notes.ended {
             drop(notes);
-            tracing::warn!(target: "axum_isr", route = %self.pattern, what, "said after the body of the page had ended: without effect");
+            tracing::warn!(target: "axum_isr", route = %self.pattern, what, "said after the end: without effect");
         } else {
             change(&mut notes);
         }
@@ -223,6 +266,18 @@ impl RenderContext {
         });
     }
 
+    /// A value is asked for, in these words: they hold for what is made, whether it comes or not.
+    pub(crate) fn asks(&self, tags: &[Tag], life: Life) {
+        self.note("data", |notes| {
+            if holds(Rule::DataTags) {
+                for tag in tags {
+                    notes.add(tag);
+                }
+            }
+            notes.used = notes.used.min(life);
+        });
+    }
+
     /// A value was used: what is made has its tags, lives no longer, and is hit by whatever was marked since the value
     /// is known to be good.
     pub(crate) fn used(&self, value: &Value) {
@@ -231,6 +286,8 @@ impl RenderContext {
                 value.tags.iter().for_each(|tag| notes.add(tag));
             }
             notes.used = notes.used.min(value.life);
+            let expires = value.window.expires_at();
+            notes.until = Some(notes.until.map_or(expires, |until| until.min(expires)));
             notes.refused = notes.refused.or(value.refused);
             if holds(Rule::SinceData) {
                 let good = value.covered.good();

@@ -30,33 +30,24 @@ pub(crate) trait Renderer: Send + Sync {
         recipe: &Arc<Recipe>,
         context: &Arc<RenderContext>,
     ) -> Pin<Box<dyn Future<Output = Rendered> + Send>>;
+
+    /// The application-wide extensions of the latest request.
+    fn shared(&self) -> Arc<Extensions>;
 }
 
 /// The inner service, where axum's routing stood, the route's configuration, and the application-wide extensions.
 ///
 /// Holds nothing of the visitor's request but routing data, which belongs to the router, and the types that the
 /// application declared as shared.
-pub(crate) struct Recipe<R = Arc<dyn Renderer>> {
-    pub(crate) renderer: R,
+pub(crate) struct Recipe {
+    pub(crate) renderer: Arc<dyn Renderer>,
     pub(crate) layer: LayerId,
     pub(crate) route: RouteConfig,
+    /// The configuration came with the request.
+    pub(crate) given: bool,
     pub(crate) matched: Option<MatchedPath>,
     pub(crate) nested: Option<NestedPath>,
     pub(crate) shared: Arc<Extensions>,
-}
-
-impl<R> Recipe<R> {
-    /// The same with another renderer.
-    pub(super) fn with<T>(&self, renderer: T) -> Recipe<T> {
-        Recipe {
-            renderer,
-            layer: self.layer.clone(),
-            route: self.route.clone(),
-            matched: self.matched.clone(),
-            nested: self.nested.clone(),
-            shared: Arc::clone(&self.shared),
-        }
-    }
 }
 
 impl Recipe {

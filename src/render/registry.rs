@@ -1,21 +1,25 @@
 //! Who renders what, for work that no visitor asked for.
 //!
-//! Pages keep no service: a router is built anew for each connection, and each page would keep the one that rendered it.
-//! Here is one for each kind of page, the latest. It is held for as long as the layer is there from which the next
-//! connection's service will be made; a service that was built once and outlives its layer is found for as long as the
-//! application has it.
+//! A page knows who rendered it, weakly: a router is built anew for each connection, and a page that kept the service
+//! would keep several times its own size. Where that one has gone, there is the latest of its kind. It is held for as long
+//! as the layer is there from which the next connection's service will be made; a service that was built once and outlives
+//! its layer is found for as long as the application has it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use axum::extract::{MatchedPath, NestedPath};
+
 use super::recipe::{Recipe, Renderer};
 use crate::key::CacheKey;
+use crate::policy::route::RouteConfig;
 
-/// Kinds of pages come from the application's routers; more than this many would be made up per request.
+/// Kinds of pages come from the application's routers and from what visitors choose, such as hosts. Beyond this many, new
+/// kinds are not noted: their pages are rendered again by who rendered them first, as long as that is there.
 const MOST: usize = 10_000;
 
-/// So few are looked through whenever there is a new one.
+/// So few are looked through for dead ones whenever there is a new one.
 const FEW: usize = 64;
 
 /// A layer, as what it renders refers to it.
@@ -36,6 +40,38 @@ impl LayerId {
     }
 }
 
+/// Who rendered a page, and by which configuration.
+pub(crate) struct Maker {
+    renderer: Weak<dyn Renderer>,
+    layer: u64,
+    route: RouteConfig,
+    /// A configuration that came with the request and is nobody else's.
+    given: bool,
+    /// A HEAD may have a handler of its own: whoever makes pages for GETs does not leave them to it.
+    for_head: bool,
+}
+
+impl Maker {
+    pub(crate) fn new(recipe: &Recipe, for_head: bool) -> Self {
+        Self {
+            renderer: Arc::downgrade(&recipe.renderer),
+            layer: recipe.layer.number(),
+            route: recipe.route.clone(),
+            given: recipe.given,
+            for_head,
+        }
+    }
+
+    pub(crate) fn is_for_head(&self) -> bool {
+        self.for_head
+    }
+
+    /// Bytes that it keeps besides itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        if self.given { self.route.heap_bytes() } else { 0 }
+    }
+}
+
 /// What renders alike: everything that is in a key but path and query, of one layer; a HEAD may have a handler of its
 /// own.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -52,22 +88,22 @@ impl Kind {
 }
 
 struct Known {
-    recipe: Recipe<Weak<dyn Renderer>>,
+    renderer: Weak<dyn Renderer>,
     held: Option<Arc<dyn Renderer>>,
-    /// Larger is later.
-    noted: u64,
+    layer: LayerId,
+    matched: Option<MatchedPath>,
+    nested: Option<NestedPath>,
 }
 
-/// The latest recipe of each kind of page.
+/// The latest renderer of each kind of page, and where axum's routing stood.
 #[derive(Default)]
 pub(crate) struct Registry(Mutex<Kinds>);
 
 #[derive(Default)]
 struct Kinds {
     known: HashMap<Kind, Known>,
-    notes: u64,
-    /// No more than this need not be looked through for dead ones.
-    swept: usize,
+    /// New ones since they were looked through for dead ones.
+    new: usize,
 }
 
 impl Registry {
@@ -78,26 +114,49 @@ impl Registry {
     /// A page was rendered by this recipe.
     pub(crate) fn note(&self, recipe: &Recipe, key: &CacheKey, for_head: bool) {
         let kind = Kind::new(recipe.layer.number(), for_head, key);
-        let weak = recipe.with(Arc::downgrade(&recipe.renderer));
         let mut kinds = self.lock();
-        kinds.notes += 1;
-        // Under the lock, which whoever drops a layer takes after he has said so.
-        let held = (!recipe.layer.dropped.load(Ordering::Relaxed)).then(|| Arc::clone(&recipe.renderer));
-        let known = Known { recipe: weak, held, noted: kinds.notes };
-        let replaced = kinds.known.insert(kind, known);
-        let gone = if replaced.is_none() { kinds.make_room() } else { Vec::new() };
+        let mut gone = Vec::new();
+        if !kinds.known.contains_key(&kind) {
+            gone = kinds.make_room();
+        }
+        let mut replaced = None;
+        if kinds.known.len() < MOST || kinds.known.contains_key(&kind) {
+            // Under the lock, which whoever drops a layer takes after he has said so.
+            let held = !recipe.layer.dropped.load(Ordering::Relaxed);
+            let known = Known {
+                renderer: Arc::downgrade(&recipe.renderer),
+                held: held.then(|| Arc::clone(&recipe.renderer)),
+                layer: recipe.layer.clone(),
+                matched: recipe.matched.clone(),
+                nested: recipe.nested.clone(),
+            };
+            replaced = kinds.known.insert(kind, known);
+        }
         drop(kinds);
         // A service is the application's code, whose drop may ask us something.
         drop((replaced, gone));
     }
 
     /// How to render a page again; `None` if nobody can without a visitor.
-    pub(crate) fn recipe(&self, layer: u64, for_head: bool, key: &CacheKey) -> Option<Arc<Recipe>> {
-        let kind = Kind::new(layer, for_head, key);
+    pub(crate) fn recipe(&self, maker: &Maker, key: &CacheKey) -> Option<Arc<Recipe>> {
+        let kind = Kind::new(maker.layer, maker.for_head, key);
         let kinds = self.lock();
-        let recipe = &kinds.known.get(&kind)?.recipe;
-        let renderer = recipe.renderer.upgrade()?;
-        Some(Arc::new(recipe.with(renderer)))
+        let known = kinds.known.get(&kind)?;
+        let latest = Weak::clone(&known.renderer);
+        let (layer, matched, nested) = (known.layer.clone(), known.matched.clone(), known.nested.clone());
+        drop(kinds);
+        let renderer = maker.renderer.upgrade().or_else(|| latest.upgrade())?;
+        let shared = renderer.shared();
+        // The page's own configuration: that of another page of its kind may have other tags.
+        Some(Arc::new(Recipe {
+            renderer,
+            layer,
+            route: maker.route.clone(),
+            given: maker.given,
+            matched,
+            nested,
+            shared,
+        }))
     }
 
     /// Nothing can be made from a layer any more: its services belong to the application alone.
@@ -120,22 +179,18 @@ impl Registry {
 }
 
 impl Kinds {
-    /// What nobody has any more, whose shared extensions would be kept. Not looked for each time where there are many.
+    /// Takes what nobody has any more. Not looked for each time where there are many: when there are twice as many as
+    /// last time, and when it is full, after as many more as that.
     fn make_room(&mut self) -> Vec<Known> {
-        if self.known.len() <= self.swept {
+        self.new += 1;
+        if self.known.len() > FEW && self.new < self.known.len() / 2 {
             return Vec::new();
         }
-        let mut gone = self.take_dead();
-        if self.known.len() > MOST {
-            let oldest = self.known.values().map(|known| known.noted).min().unwrap_or_default();
-            gone.extend(self.known.extract_if(|_, known| known.noted == oldest).map(|(_, known)| known));
-        }
-        // Up to twice as many next time.
-        self.swept = if self.known.len() < FEW { 0 } else { (2 * self.known.len()).min(MOST) };
-        gone
+        self.new = 0;
+        self.take_dead()
     }
 
     fn take_dead(&mut self) -> Vec<Known> {
-        self.known.extract_if(|_, known| known.recipe.renderer.strong_count() == 0).map(|(_, known)| known).collect()
+        self.known.extract_if(|_, known| known.renderer.strong_count() == 0).map(|(_, known)| known).collect()
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use axum::extract::Request;
 use axum::response::IntoResponse;
+use http::Extensions;
 use tower_service::Service;
 
 use super::lookup::Found;
@@ -32,6 +33,8 @@ pub(super) struct Core<S> {
     pub(super) layer: Arc<State>,
     pub(super) service: S,
     pub(super) rerouted: Mutex<Option<Rerouted>>,
+    /// The application-wide extensions of the latest request that a render was made from.
+    pub(super) shares: Mutex<Arc<Extensions>>,
 }
 
 /// What an inner service has to be.
@@ -55,7 +58,7 @@ impl<S> Bounds for S where
 
 impl<S> IsrService<S> {
     pub(crate) fn new(layer: Arc<State>, service: S) -> Self {
-        Self { core: Arc::new(Core { layer, service, rerouted: Mutex::default() }) }
+        Self { core: Arc::new(Core { layer, service, rerouted: Mutex::default(), shares: Mutex::default() }) }
     }
 }
 

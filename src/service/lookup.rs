@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, MatchedPath, NestedPath, RawPathParams, Request};
 use axum::response::Response;
+use http::Extensions;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -131,18 +132,20 @@ impl<S: Bounds> Core<S> {
             key
         };
         // Once more, under the table's lock: a flight may have landed meanwhile.
+        // The clock may be the application's: not under the lock.
+        let now = shared.time.wall();
         let find = || {
-            let (page, now) = (shared.memory.page(key)?, shared.time.wall());
+            let page = shared.memory.page(key)?;
             let served = match self.standing(&page, now) {
                 Standing::Fresh => Served::Hit,
                 Standing::Stale(_) => Served::Stale,
                 Standing::Gone => return None,
             };
-            Some((page, served, now))
+            Some((page, served))
         };
         Ok(match shared.flights.enter(table_key, arrived, find) {
             // Not under the lock: whoever listens to events may ask for the numbers.
-            Entered::Found((page, served, now)) => self.serve(&page, served, now, request, admitted),
+            Entered::Found((page, served)) => self.serve(&page, served, now, request, admitted),
             Entered::Follow(waiter) => Found::Wait(waiter, admitted),
             Entered::Full => Found::Own(Pass::Waiters),
             Entered::Lead(waiter, flight) => {
@@ -185,7 +188,7 @@ impl<S: Bounds> Core<S> {
         if !page.back_off.may_retry(shared.time.monotonic(), marked) || shared.flights.has(page.key.as_bytes()) {
             return;
         }
-        if admitted.head && !page.by_head {
+        if admitted.head && !page.maker.is_for_head() {
             // The next GET does it.
             return;
         }
@@ -212,11 +215,8 @@ impl<S: Bounds> Core<S> {
         let Some((runtime, permit)) = self.background() else {
             return;
         };
-        let key = CacheKey::new(key);
-        let due = || {
-            let slot = shared.memory.get(key.as_bytes());
-            matches!(slot, Some(Slot::Pass(note)) if shared.time.monotonic() >= note.until)
-        };
+        let (key, now) = (CacheKey::new(key), shared.time.monotonic());
+        let due = || matches!(shared.memory.get(key.as_bytes()), Some(Slot::Pass(note)) if now >= note.until);
         if let Some(flight) = shared.flights.start(&key, self.view().generation(), due)
             && let Ok(lead) = self.lead(flight, key, request, route, Purpose::LookAgain { was })
         {
@@ -230,7 +230,7 @@ impl<S: Bounds> Core<S> {
             return Err(Bypass::Recursion);
         }
         let runtime = Handle::try_current().map_err(|_| Bypass::NoRuntime)?;
-        if self.shared().has_timers() { Ok(runtime) } else { Err(Bypass::NoRuntime) }
+        if self.shared().has_timers(&runtime) { Ok(runtime) } else { Err(Bypass::NoRuntime) }
     }
 
     fn background(&self) -> Option<(Handle, OwnedSemaphorePermit)> {
@@ -276,8 +276,22 @@ impl<S: Bounds> Core<S> {
             route: route.clone(),
             matched,
             nested,
-            shared: Arc::new(self.layer.shared_extensions(request)),
+            given: !self.layer.route().is_some_and(|own| own.is(route)),
+            shared: self.shares(request),
         }))
+    }
+
+    /// The application-wide extensions, kept for renders without a visitor.
+    fn shares(&self, request: &Request) -> Arc<Extensions> {
+        let Some(shared) = self.layer.shared_extensions(request).map(Arc::new) else {
+            return Arc::default();
+        };
+        let mut latest = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *latest, Arc::clone(&shared));
+        drop(latest);
+        // The application's code: not under the lock.
+        drop(before);
+        shared
     }
 
     fn warn_of_nest(&self) {

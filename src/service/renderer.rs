@@ -48,6 +48,10 @@ impl<S: Bounds> Renderer for Core<S> {
             if ticket.reached.load(Ordering::Relaxed) { Rendered::Response(response) } else { Rendered::Rewritten }
         })
     }
+
+    fn shared(&self) -> Arc<Extensions> {
+        Arc::clone(&self.shares.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// The router that renders of one pattern go through. Kept, because a service has one pattern as a rule, and to build

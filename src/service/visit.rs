@@ -19,6 +19,7 @@ use super::call::{Bounds, Core};
 use super::lookup::Found;
 use crate::entry::{Served, Wanted, answer, forwarded, undecided};
 use crate::flight::{Failure, Head, Outcome, Step, Verdict, Waiter};
+use crate::isr::Mode;
 use crate::key;
 use crate::ledger::Verdict as Judged;
 use crate::memory::Page;
@@ -43,10 +44,18 @@ pub(super) struct Visit<S> {
 
 impl<S: Bounds> Visit<S> {
     pub(super) async fn run(mut self) -> Response {
-        let patience = self.admitted.head.then_some(self.core.shared().render_timeout);
         let mut flights = 1;
         loop {
-            match step(&self.waiter, patience).await {
+            let limit = self.core.shared().render_timeout;
+            let step = step(&self.waiter, self.admitted.head.then_some(limit));
+            let step = match self.waiter.patience(limit) {
+                Some(end) => tokio::time::timeout_at(end, step).await,
+                None => Ok(step.await),
+            };
+            let Ok(step) = step else {
+                return self.own(Pass::Overtaken).await;
+            };
+            match step {
                 Step::Ended(Outcome::Page(page, head)) => {
                     if let Some(response) = self.answer(&page, &head) {
                         return response;
@@ -86,7 +95,9 @@ impl<S: Bounds> Visit<S> {
     /// `None` if the page was expired meanwhile.
     fn answer(&self, page: &Arc<Page>, head: &Head) -> Option<Response> {
         let shared = self.core.shared();
-        let verdict = if holds(Rule::JudgeAtEnd) { page.covered.verdict(&shared.ledger.view) } else { Judged::Good };
+        // What is shown in development is rendered for whoever asks.
+        let judged = holds(Rule::JudgeAtEnd) && shared.mode == Mode::Production;
+        let verdict = if judged { page.covered.verdict(&shared.ledger.view) } else { Judged::Good };
         let (served, marked) = match verdict {
             Judged::Good => (self.served(), None),
             Judged::Revalidate(marked) => (Served::Stale, Some(marked)),

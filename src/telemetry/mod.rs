@@ -141,17 +141,25 @@ pub(crate) fn regeneration_failed(shared: &Shared, recipe: &Recipe, key: &CacheK
 
 pub(crate) fn computed(shared: &Shared, name: &str, value: &Value) {
     if let Some(reason) = value.refused
-        && shared.beliefs.first_warning(name, reason.as_str())
+        && shared.data_warnings.first(name, reason.as_str())
     {
         warn!(target: "axum_isr", data = ?Shown(name), reason = reason.as_str(), "data is not kept, and pages that use it neither");
     }
     debug!(target: "axum_isr", data = ?Shown(name), bytes = value.body.len(), "computed");
 }
 
+/// It does not fit into the memory tier.
+pub(crate) fn too_large(shared: &Shared, name: &str, value: &Value) {
+    if shared.data_warnings.first(name, "too-large") {
+        let bytes = value.body.len();
+        warn!(target: "axum_isr", data = ?Shown(name), bytes, "data is not kept: it is too large for `memory_bytes`");
+    }
+}
+
 /// `behind`: nobody waited, so nobody else hears of it.
 pub(crate) fn computation_failed(shared: &Shared, name: &str, problem: &DataError, behind: bool, failures: u32) {
     shared.counters.data_failures.add();
-    let problem = problem.to_string();
+    let problem = problem.chain();
     if behind {
         warn!(
             target: "axum_isr",

@@ -316,4 +316,5 @@ pub async fn piece(body: &mut Body) -> String {
     }
 }
 
+pub mod data;
 pub mod oracle;

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use super::world::{FRESH, Floor, KEPT, PAGES, SOURCES, World, data, page};
 use super::{Op, Target};
 use crate::testing::ManualClock;
-use crate::{Isr, Render, RouteConfig};
+use crate::{Isr, Regeneration, Render, RouteConfig};
 
 /// A visitor who waits, and what he may get.
 struct Visitor {
@@ -45,6 +45,7 @@ pub(super) struct Play {
     clock: ManualClock,
     app: Router,
     visitors: Vec<Visitor>,
+    regenerations: Vec<Regeneration>,
     problem: Option<String>,
 }
 
@@ -59,7 +60,7 @@ impl Play {
         };
         let config = RouteConfig::revalidate(FRESH).expire(KEPT);
         let app = Router::new().route("/p/{n}", handler).route_layer(isr.layer(config));
-        Self { world, isr, clock, app, visitors: Vec::new(), problem: None }
+        Self { world, isr, clock, app, visitors: Vec::new(), regenerations: Vec::new(), problem: None }
     }
 
     pub(super) async fn run(mut self, ops: &[Op]) -> Result<(), String> {
@@ -91,7 +92,7 @@ impl Play {
             }
             Op::Publish { source, target, expires } => self.publish(source, target, expires).await,
             Op::Regenerate(source) => {
-                self.isr.regenerate_tag(format!("s{source}")).await.unwrap();
+                self.regenerations.push(self.isr.regenerate_tag(format!("s{source}")).await.unwrap());
                 self.world.raise(Target::Tag(source), false);
             }
             Op::Resume(n) => {
@@ -225,6 +226,7 @@ impl Play {
             state.fails = Default::default();
             state.draft = Default::default();
         }
+        let rendered = self.world.lock().renders;
         for source in 0..SOURCES {
             self.publish(source, Target::Tag(source), false).await;
         }
@@ -254,6 +256,19 @@ impl Play {
             let hits = self.isr.stats().hits - before.hits;
             if hits != PAGES.len() as u64 {
                 self.problem.get_or_insert(format!("only {hits} of {} pages are HITs in the end", PAGES.len()));
+            }
+            // A mark costs a page at most two renders.
+            for (page, renders) in self.world.lock().renders.iter().enumerate() {
+                if renders - rendered[page] > 2 * SOURCES {
+                    let renders = renders - rendered[page];
+                    self.problem = Some(format!("page {page} was rendered {renders} times for {SOURCES} marks"));
+                }
+            }
+            for regeneration in &self.regenerations {
+                let progress = regeneration.progress();
+                if progress.done + progress.failed != progress.total {
+                    self.problem = Some(format!("a regeneration has not ended: {progress:?}"));
+                }
             }
         }
     }

@@ -58,6 +58,8 @@ pub(super) struct State {
     pub(super) stopped: Vec<oneshot::Sender<()>>,
     /// Nobody stops any more.
     pub(super) free: bool,
+    /// By page.
+    pub(super) renders: [usize; PAGES.len()],
     pub(super) fails: [bool; PAGES.len()],
     pub(super) draft: [bool; PAGES.len()],
     /// By page: what nobody may show any more, and what nobody may show as new.
@@ -161,6 +163,7 @@ pub(super) async fn nested(world: World, isr: Isr, source: usize) -> u64 {
 }
 
 pub(super) async fn page(world: World, isr: Isr, page: usize, render: Render) -> Response {
+    world.lock().renders[page] += 1;
     let mut text = String::new();
     for part in PAGES[page] {
         let version = match *part {
