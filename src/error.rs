@@ -147,13 +147,21 @@ impl From<ConfigError> for DataError {
 impl DataError {
     /// With everything that led to it, for logs.
     pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
+        match self {
+            Self::Computation { .. } => format!("{self}: {}", self.cause()),
+            _ => self.to_string(),
+        }
+    }
+
+    /// What the computation returned and what led to that, or what else went wrong.
+    pub(crate) fn cause(&self) -> String {
         let mut next = self.source();
+        let mut texts = Vec::new();
         while let Some(source) = next {
-            text = format!("{text}: {source}");
+            texts.push(source.to_string());
             next = source.source();
         }
-        text
+        if texts.is_empty() { self.to_string() } else { texts.join(": ") }
     }
 }
 

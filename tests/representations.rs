@@ -126,7 +126,7 @@ async fn what_cannot_be_a_key_goes_to_the_handler() {
     assert_eq!((isr.stats().memory_items, isr.stats().flights), (0, 0));
 }
 
-/// R23: one handle serves several routers; namespaces keep equal paths apart, and a handler and a job hold the same
+/// R23, CASES 129: one handle serves several routers; namespaces keep equal paths apart, and a handler and a job hold the same
 /// cache.
 #[tokio::test]
 async fn one_handle_serves_routers_handlers_and_jobs() {

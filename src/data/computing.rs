@@ -270,7 +270,7 @@ impl Spec {
                 };
                 let (now, noise) = (self.shared.time.monotonic(), self.shared.noise());
                 let failures = old.map_or(0, |old| {
-                    old.note_failure(problem.chain());
+                    old.note_failure(problem.cause());
                     old.back_off.failed(now, noise, began)
                 });
                 telemetry::computation_failed(&self.shared, &self.name, problem, behind, failures);
