@@ -157,7 +157,8 @@ impl DataError {
     pub(crate) fn cause(&self) -> String {
         let mut next = self.source();
         let mut texts = Vec::new();
-        while let Some(source) = next {
+        // A chain has an end; whoever wrote it may have thought otherwise.
+        while let Some(source) = next.filter(|_| texts.len() < 16) {
             texts.push(source.to_string());
             next = source.source();
         }

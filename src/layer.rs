@@ -98,9 +98,13 @@ impl State {
         self.refused && self.route.as_ref().is_some_and(|own| own.is(route))
     }
 
+    pub(crate) fn shares_any(&self) -> bool {
+        !self.shares.is_empty()
+    }
+
     /// The application-wide extensions of a request; `None` if nothing is shared.
     pub(crate) fn shared_extensions(&self, request: &Request) -> Option<Extensions> {
-        if self.shares.is_empty() {
+        if !self.shares_any() {
             return None;
         }
         let mut shared = Extensions::new();

@@ -24,7 +24,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn a_page_without_its_data_is_reached_by_their_tags() {
     for way in ["fails", "waits", "inner"] {
-        let isr = Isr::builder().build().unwrap();
+        let isr = Isr::builder().clock(ManualClock::new()).build().unwrap();
         let down = Arc::new(AtomicBool::new(true));
         let page = {
             let (isr, down) = (isr.clone(), Arc::clone(&down));
@@ -125,23 +125,36 @@ async fn nothing_is_used_for_longer_than_it_may_be() {
             let (isr, now) = (isr.clone(), now.clone());
             async move {
                 let inner = isr.clone();
-                let read = move || async move { now.monotonic().saturating_sub(origin).as_secs() };
+                let read =
+                    move || async move { u64::try_from(now.monotonic().saturating_sub(origin).as_millis()).unwrap() };
                 let outer = move || async move {
                     inner.data("inner").life(CacheLife::new(MINUTE, MINUTE)).get_or_init(read).await
                 };
-                let outer = isr.data("outer").life(CacheLife::new(MINUTE, MINUTE)).get_or_try_init(outer);
+                let outer = isr.data("outer").tag("outer").life(CacheLife::new(MINUTE, MINUTE)).get_or_try_init(outer);
                 outer.await.unwrap().to_string()
             }
         })
     };
     let app = Router::new().route("/{n}", page).route_layer(isr.layer(RouteConfig::revalidate(MINUTE).expire(MINUTE)));
-    for seconds in 0..200_u64 {
-        // Each second another page, and one that is asked for all the time.
-        for path in [format!("/{}", seconds % 7), "/always".to_owned()] {
-            let shown: u64 = seen(&app, &path).await.1.parse().unwrap();
-            assert!(seconds - shown <= 60, "{path} shows what was read {} s ago", seconds - shown);
+    for step in 0..500_u64 {
+        let now = 400 * step;
+        // The inner value is made by others too, at other times than the outer one.
+        let read = {
+            let clock = clock.clone();
+            move || async move { u64::try_from(clock.monotonic().saturating_sub(origin).as_millis()).unwrap() }
+        };
+        if step % 37 == 5 {
+            isr.data("inner").life(CacheLife::new(MINUTE, MINUTE)).get_or_init(read).await.unwrap();
         }
-        clock.advance(Duration::from_secs(1));
+        if step % 61 == 7 {
+            isr.expire_tag("outer").await.unwrap();
+        }
+        // Each time another page, and one that is asked for all the time.
+        for path in [format!("/{}", step % 7), "/always".to_owned()] {
+            let shown: u64 = seen(&app, &path).await.1.parse().unwrap();
+            assert!(now - shown <= 60_000, "{path} shows what was read {} ms ago", now - shown);
+        }
+        clock.advance(Duration::from_millis(400));
     }
 }
 
@@ -414,4 +427,61 @@ async fn a_clock_that_asks_for_numbers() {
     isr.revalidate_all().await.unwrap();
     fetch(&app, "/").await;
     settled(&isr).await;
+}
+
+/// A computation in the background keeps its place, also when it begins before whoever started it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_computation_in_the_background_ends() {
+    let clock = ManualClock::new();
+    let isr = Isr::builder().clock(clock.clone()).max_regenerations(2).build().unwrap();
+    // The one place for what nobody waits for is taken.
+    let taken = {
+        let isr = isr.clone();
+        tokio::spawn(async move { isr.data("taken").get_or_init(std::future::pending::<u8>).await })
+    };
+    until(|| isr.stats().computations == 1).await;
+    taken.abort();
+    let_run().await;
+    let (began, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..300 {
+        let (began, ended) = (Arc::clone(&began), Arc::clone(&ended));
+        let compute = move || async move {
+            began.fetch_add(1, Ordering::SeqCst);
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            ended.fetch_add(1, Ordering::SeqCst)
+        };
+        isr.data("n").life(CacheLife::SECONDS).get_or_init(compute).await.unwrap();
+        clock.advance(Duration::from_millis(1_001));
+        until(|| isr.stats().computations == 1).await;
+    }
+    assert_eq!(began.load(Ordering::SeqCst), ended.load(Ordering::SeqCst));
+    isr.shutdown(Duration::from_millis(1)).await;
+}
+
+/// Beyond as many as may wait, everybody computes for himself.
+#[tokio::test]
+async fn who_comes_after_ten_thousand_computes_for_himself() {
+    let isr = Isr::builder().build().unwrap();
+    let (gate, calls) = (Gate::closed(), Arc::new(AtomicUsize::new(0)));
+    let mut asks = Vec::new();
+    for _ in 0..10_002 {
+        let (isr, gate, calls) = (isr.clone(), gate.clone(), Arc::clone(&calls));
+        let mut ask = Box::pin(async move {
+            let compute = move || async move {
+                calls.fetch_add(1, Ordering::SeqCst);
+                gate.pass().await;
+            };
+            isr.data("a").get_or_init(compute).await
+        });
+        assert!(futures_util::poll!(ask.as_mut()).is_pending());
+        asks.push(ask);
+    }
+    let_run().await;
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
+    gate.open();
+    for ask in asks {
+        ask.await.unwrap();
+    }
 }

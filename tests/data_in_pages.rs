@@ -382,7 +382,7 @@ async fn a_page_of_data_that_is_not_kept_is_not_kept() {
 /// In development data is computed each time, and the page shows what production would say of it.
 #[tokio::test]
 async fn in_development() {
-    let isr = Isr::builder().mode(Mode::Development).build().unwrap();
+    let isr = Isr::builder().clock(ManualClock::new()).mode(Mode::Development).build().unwrap();
     let source = Source::default();
     let app = app(&isr, source.page(&isr, "posts", CacheLife::HOURS));
     for _ in 0..2 {

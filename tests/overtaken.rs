@@ -311,3 +311,26 @@ async fn who_comes_late_does_not_wait_for_a_page_that_drips() {
     }
     reading.abort();
 }
+
+/// Before its head is out a render has a limit of its own, and who waits for it gets its end and no run of his own; no
+/// limit at all is a limit, too.
+#[tokio::test(start_paused = true)]
+async fn who_comes_late_to_a_render_that_hangs_gets_its_end() {
+    for limit in [Duration::from_secs(3), Duration::MAX] {
+        let isr = Isr::builder().render_timeout(limit).build().unwrap();
+        let handler = Handler::new(|_, _| std::future::pending::<&str>());
+        let app = Router::new().route("/", get(handler.clone())).route_layer(isr.layer(plain()));
+        let early = waiting(&app, request("/")).await;
+        // Its task does not run yet: its time begins later than the visitors'.
+        tokio::time::advance(Duration::from_secs(2)).await;
+        isr.expire_tag("t").await.unwrap();
+        let late = common::crowd(&app, 100, |_| request("/")).await;
+        if limit == Duration::MAX {
+            continue;
+        }
+        for answer in std::iter::once(early).chain(late) {
+            assert_eq!(answer.await.status(), StatusCode::GATEWAY_TIMEOUT);
+        }
+        assert_eq!(handler.calls(), 1);
+    }
+}

@@ -392,3 +392,30 @@ fn a_runtime_without_timers_is_no_runtime_and_says_nothing_about_others() {
     }
     assert_eq!(with.block_on(seen(&app, "/")).0, "HIT");
 }
+
+/// What is shared may differ by host, where the host is in the key: each page gets that of its own, whoever asked last.
+#[tokio::test]
+async fn what_is_shared_by_host() {
+    #[derive(Clone)]
+    struct Pool(String);
+    let isr = Isr::builder().build().unwrap();
+    let choose = axum::middleware::from_fn(|mut request: axum::extract::Request, next: axum::middleware::Next| {
+        let host = request.headers()["host"].to_str().unwrap().to_owned();
+        request.extensions_mut().insert(Pool(host));
+        next.run(request)
+    });
+    let page = get(|axum::Extension(Pool(host)): axum::Extension<Pool>| async move { format!("pool of {host}") });
+    let layer = isr.layer(plain().host().tags(["t"])).share::<Pool>();
+    let app: Router = Router::new().route("/", page).route_layer(layer).layer(choose).with_state(());
+    let ask = async |host: &'static str| {
+        let response = send(&app, request_with("/", &[("host", host)])).await;
+        (state(&response), body(response).await)
+    };
+    for host in ["a.example", "b.example"] {
+        assert_eq!(ask(host).await, ("MISS", format!("pool of {host}")));
+    }
+    assert_eq!(isr.regenerate_tag("t").await.unwrap().finished().await.done, 2);
+    for host in ["a.example", "b.example"] {
+        assert_eq!(ask(host).await, ("HIT", format!("pool of {host}")));
+    }
+}

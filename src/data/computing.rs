@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -37,7 +38,7 @@ type Outcome = Result<Arc<Value>, DataError>;
 #[derive(Default)]
 pub(crate) struct Computations(Mutex<HashMap<CacheKey, Arc<Computation>>>);
 
-struct Computation {
+pub(super) struct Computation {
     began: Generation,
     done: watch::Sender<Option<Outcome>>,
 }
@@ -61,6 +62,10 @@ pub(super) struct Place {
 impl Place {
     fn new(computation: &Arc<Computation>) -> Self {
         Self { computation: Arc::clone(computation), done: computation.done.subscribe() }
+    }
+
+    pub(super) fn computation(&self) -> &Arc<Computation> {
+        &self.computation
     }
 
     pub(super) fn began(&self) -> Generation {
@@ -93,16 +98,17 @@ impl Computations {
         if let Some(value) = find() {
             return Entered::Found(value);
         }
-        Entered::Start(Self::start(&mut running, CacheKey::new(key), view))
+        Entered::Start(Place::new(&Self::start(&mut running, CacheKey::new(key), view)))
     }
 
-    fn start(running: &mut HashMap<CacheKey, Arc<Computation>>, key: CacheKey, view: &View) -> Place {
+    fn start(running: &mut HashMap<CacheKey, Arc<Computation>>, key: CacheKey, view: &View) -> Arc<Computation> {
         let computation = Arc::new(Computation { began: view.generation(), done: watch::Sender::new(None) });
         running.insert(key, Arc::clone(&computation));
-        Place::new(&computation)
+        computation
     }
 
-    fn start_behind(&self, key: &CacheKey, view: &View, due: impl FnOnce() -> bool) -> Option<Place> {
+    /// Starts a computation that nobody waits for.
+    fn start_behind(&self, key: &CacheKey, view: &View, due: impl FnOnce() -> bool) -> Option<Arc<Computation>> {
         let mut running = self.lock();
         (!running.contains_key(key) && due()).then(|| Self::start(&mut running, key.clone(), view))
     }
@@ -199,15 +205,15 @@ impl Spec {
         // Under the lock: what has landed meanwhile has put another value here.
         let due =
             || matches!(shared.memory.peek(self.key.as_bytes()), Some(Slot::Value(now)) if Arc::ptr_eq(&now, old));
-        if let Some(place) = shared.computations.start_behind(&self.key, &shared.ledger.view, due) {
-            self.spawn(&place, compute, runtime, Some(permit));
+        if let Some(computation) = shared.computations.start_behind(&self.key, &shared.ledger.view, due) {
+            self.spawn(&computation, compute, runtime, Some(permit));
         }
     }
 
     /// Spawns the computation. `permit`: what background work holds while it runs.
     pub(super) fn spawn(
         self: &Arc<Self>,
-        place: &Place,
+        computation: &Arc<Computation>,
         compute: Compute,
         runtime: &Handle,
         permit: Option<OwnedSemaphorePermit>,
@@ -215,7 +221,7 @@ impl Spec {
         let reason = if permit.is_some() { RenderReason::Regeneration } else { RenderReason::First };
         let task = Task {
             spec: Arc::clone(self),
-            computation: Arc::clone(&place.computation),
+            computation: Arc::clone(computation),
             // Made here: the computation belongs to what the caller works for.
             context: self.context(reason),
         };
@@ -264,16 +270,20 @@ impl Spec {
         match outcome {
             Ok(value) => telemetry::computed(&self.shared, &self.name, value),
             Err(problem) => {
+                // The application's texts.
+                let told = |tell: fn(&DataError) -> String| {
+                    catch_unwind(AssertUnwindSafe(|| tell(problem))).unwrap_or_default()
+                };
                 let old = match self.shared.memory.peek(self.key.as_bytes()) {
-                    Some(Slot::Value(old)) => Some(old),
+                    Some(Slot::Value(old)) if old.made_of == self.value_type => Some(old),
                     _ => None,
                 };
                 let (now, noise) = (self.shared.time.monotonic(), self.shared.noise());
                 let failures = old.map_or(0, |old| {
-                    old.note_failure(problem.cause());
+                    old.note_failure(&told(DataError::cause));
                     old.back_off.failed(now, noise, began)
                 });
-                telemetry::computation_failed(&self.shared, &self.name, problem, behind, failures);
+                telemetry::computation_failed(&self.shared, &self.name, &told(DataError::chain), behind, failures);
             }
         }
     }

@@ -121,7 +121,7 @@ impl Wanted<'_> {
                 Entered::Full => return spec.compute_here(compute, true).await,
                 Entered::Start(mut place) => {
                     shared.counters.data_misses.add();
-                    spec.spawn(&place, compute, runtime, None);
+                    spec.spawn(place.computation(), compute, runtime, None);
                     return place.wait(&spec).await;
                 }
                 Entered::Join(place) => place,
@@ -132,7 +132,7 @@ impl Wanted<'_> {
             let value = match place.wait(&spec).await {
                 Ok(value) => value,
                 Err(DataError::Abandoned { .. }) => continue,
-                Err(problem) if own => return Err(problem),
+                Err(problem) if own || matches!(problem, DataError::TimedOut { .. }) => return Err(problem),
                 Err(_) => continue,
             };
             let good = match self.standing(&value, shared.time.wall()) {

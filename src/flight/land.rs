@@ -47,6 +47,7 @@ impl Lead {
                 self.not_kept(reason, false);
             }
             self.shared.flights.leave(&self.flight);
+            self.shared.landed.notify_waiters();
         }
     }
 

@@ -91,6 +91,10 @@ impl Flight {
         self.began
     }
 
+    pub(super) fn is_streaming(&self) -> bool {
+        matches!(self.lock().phase, Phase::Streaming { .. })
+    }
+
     pub(super) fn started(&self) -> Instant {
         self.started
     }

@@ -205,8 +205,8 @@ impl Renderer for Nobody {
         Box::pin(async { Rendered::Rewritten })
     }
 
-    fn shared(&self) -> Arc<Extensions> {
-        Arc::default()
+    fn shared(&self, _: &[u8]) -> Option<Arc<Extensions>> {
+        None
     }
 }
 

@@ -62,10 +62,15 @@ impl Waiter {
         self.late
     }
 
-    /// How long to wait at most where nothing may be read before the end, since that may be far away: somebody else may
-    /// read along for as long as he likes.
+    /// Until when to wait where nothing may be read before the end, since that may be far away: somebody else may read
+    /// along for as long as he likes.
     pub(crate) fn patience(&self, limit: Duration) -> Option<Instant> {
-        self.late.then(|| self.flight.started() + limit)
+        if self.late { self.flight.started().checked_add(limit) } else { None }
+    }
+
+    /// Whether the head is out.
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.flight.is_streaming()
     }
 
     /// Waits for the next step. `whole`: for the whole page, not for its head.

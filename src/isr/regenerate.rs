@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::handle::Isr;
 use super::shared::Shared;
 use crate::error::InvalidateError;
-use crate::flight::{BACKGROUND_RENDERS, Lead, Purpose, abandon};
+use crate::flight::{BACKGROUND_RENDERS, Lead, Purpose};
 use crate::key::CacheKey;
 use crate::ledger::{Target, Verb, Verdict};
 use crate::memory::{Page, Slot};
@@ -72,7 +72,8 @@ impl Isr {
     /// At most half as many renders at once (rounded up) as
     /// [`IsrBuilder::max_regenerations`](crate::IsrBuilder::max_regenerations) says, besides those that visitors cause. A
     /// page is rendered by the service that rendered it, or where that has gone, with the connection it was built for,
-    /// by the latest one of the same layer and pattern. Looks at every page that is held.
+    /// by the latest one of the same layer and pattern. Looks at every page that is held. Not to be waited for inside of a
+    /// render: that may hold one of the few places itself.
     ///
     /// # Errors
     ///
@@ -168,7 +169,8 @@ async fn again(shared: Arc<Shared>, key: CacheKey, place: OwnedSemaphorePermit) 
             return false;
         }
     }
-    false
+    let now = shared.memory.page(key.as_bytes());
+    now.is_none_or(|page| page.covered.verdict(&shared.ledger.view) == Verdict::Good)
 }
 
 /// Waits until no render of a page is in the air.
@@ -186,13 +188,12 @@ async fn landed(shared: &Shared, key: &CacheKey) {
 
 /// Renders a page and waits for it; `false`, and the place is free again, if somebody else does, or has.
 async fn render(shared: &Arc<Shared>, page: &Arc<Page>, place: OwnedSemaphorePermit) -> bool {
+    let Some(recipe) = shared.renderers.recipe(&page.maker, &page.key) else {
+        return true;
+    };
     let due = || shared.memory.page(page.key.as_bytes()).is_some_and(|now| Arc::ptr_eq(&now, page));
     let Some(flight) = shared.flights.start(&page.key, shared.ledger.view.generation(), due) else {
         return false;
-    };
-    let Some(recipe) = shared.renderers.recipe(&page.maker, &page.key) else {
-        abandon(shared, &flight);
-        return true;
     };
     let purpose = Purpose::Regenerate { old: Arc::clone(page), head: page.maker.is_for_head() };
     let lead = Lead::new(Arc::clone(shared), flight, page.key.clone(), recipe, purpose);

@@ -122,10 +122,12 @@ impl Shared {
                 tracing::error!(target: "axum_isr", "nothing is cached: the runtime has no timers (`enable_time`)");
             }
             let mut timers = timers();
-            if timers.len() == MAX_RUNTIMES {
-                timers.remove(0);
+            if timers.iter().all(|(id, _)| *id != runtime.id()) {
+                if timers.len() == MAX_RUNTIMES {
+                    timers.remove(0);
+                }
+                timers.push((runtime.id(), there));
             }
-            timers.push((runtime.id(), there));
             there
         })
     }
@@ -137,7 +139,7 @@ impl Shared {
 }
 
 /// The most runtimes of which it is known whether they have timers.
-const MAX_RUNTIMES: usize = 16;
+const MAX_RUNTIMES: usize = 256;
 
 /// The most visitors that wait for one page.
 const MAX_WAITERS: usize = 10_000;

@@ -12,6 +12,9 @@ use crate::policy::life::Life;
 use crate::policy::response::Pass;
 use crate::policy::tag::Tag;
 
+/// So many characters of a failure's text are kept, of up to four bytes each.
+const MAX_FAILURE: usize = 128;
+
 /// What was computed, as MessagePack, with what follows for those who use it.
 pub(crate) struct Value {
     pub(crate) body: Bytes,
@@ -46,8 +49,9 @@ impl ValueType {
 
 impl Value {
     /// As text: an error is the application's, and a value may be dropped under a lock.
-    pub(crate) fn note_failure(&self, problem: String) {
-        *self.lock() = Some(problem.into());
+    pub(crate) fn note_failure(&self, problem: &str) {
+        let text: String = problem.chars().take(MAX_FAILURE).collect();
+        *self.lock() = Some(text.into());
     }
 
     pub(crate) fn failure(&self) -> String {
@@ -61,6 +65,6 @@ impl Value {
     /// Bytes of memory that it keeps, without its key and its own reference counts.
     pub(super) fn weight(&self) -> usize {
         let tags: usize = self.tags.iter().map(|tag| size_of::<Tag>() + tag.as_str().len()).sum();
-        size_of::<Self>() + self.body.len() + tags + self.covered.heap_bytes()
+        size_of::<Self>() + 4 * MAX_FAILURE + self.body.len() + tags + self.covered.heap_bytes()
     }
 }

@@ -112,11 +112,9 @@ impl Default for Notes {
 }
 
 impl Notes {
-    /// How long what was used may still be used, in whole seconds, rounded up: what is made at once from a value has its
-    /// whole life.
+    /// How long what was used may still be used.
     pub(crate) fn left(&self, now: WallTime) -> Option<Duration> {
-        let left = now.until(self.until?);
-        Some(Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0)))
+        Some(now.until(self.until?))
     }
 
     fn add(&mut self, tag: &Tag) {

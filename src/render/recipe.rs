@@ -31,8 +31,8 @@ pub(crate) trait Renderer: Send + Sync {
         context: &Arc<RenderContext>,
     ) -> Pin<Box<dyn Future<Output = Rendered> + Send>>;
 
-    /// The application-wide extensions of the latest request.
-    fn shared(&self) -> Arc<Extensions>;
+    /// The application-wide extensions of the latest request for a kind of pages; `None` if there was none.
+    fn shared(&self, kind: &[u8]) -> Option<Arc<Extensions>>;
 }
 
 /// The inner service, where axum's routing stood, the route's configuration, and the application-wide extensions.

@@ -15,8 +15,8 @@ use super::recipe::{Recipe, Renderer};
 use crate::key::CacheKey;
 use crate::policy::route::RouteConfig;
 
-/// Kinds of pages come from the application's routers and from what visitors choose, such as hosts. Beyond this many, new
-/// kinds are not noted: their pages are rendered again by who rendered them first, as long as that is there.
+/// Kinds of pages come from the application's routers and from what visitors choose, such as hosts. Beyond this many, some
+/// are forgotten: their pages are rendered again by who rendered them, as long as that is there.
 const MOST: usize = 10_000;
 
 /// So few are looked through for dead ones whenever there is a new one.
@@ -43,7 +43,9 @@ impl LayerId {
 /// Who rendered a page, and by which configuration.
 pub(crate) struct Maker {
     renderer: Weak<dyn Renderer>,
-    layer: u64,
+    layer: LayerId,
+    matched: Option<MatchedPath>,
+    nested: Option<NestedPath>,
     route: RouteConfig,
     /// A configuration that came with the request and is nobody else's.
     given: bool,
@@ -55,7 +57,9 @@ impl Maker {
     pub(crate) fn new(recipe: &Recipe, for_head: bool) -> Self {
         Self {
             renderer: Arc::downgrade(&recipe.renderer),
-            layer: recipe.layer.number(),
+            layer: recipe.layer.clone(),
+            matched: recipe.matched.clone(),
+            nested: recipe.nested.clone(),
             route: recipe.route.clone(),
             given: recipe.given,
             for_head,
@@ -90,12 +94,9 @@ impl Kind {
 struct Known {
     renderer: Weak<dyn Renderer>,
     held: Option<Arc<dyn Renderer>>,
-    layer: LayerId,
-    matched: Option<MatchedPath>,
-    nested: Option<NestedPath>,
 }
 
-/// The latest renderer of each kind of page, and where axum's routing stood.
+/// The latest renderer of each kind of page.
 #[derive(Default)]
 pub(crate) struct Registry(Mutex<Kinds>);
 
@@ -115,23 +116,12 @@ impl Registry {
     pub(crate) fn note(&self, recipe: &Recipe, key: &CacheKey, for_head: bool) {
         let kind = Kind::new(recipe.layer.number(), for_head, key);
         let mut kinds = self.lock();
-        let mut gone = Vec::new();
-        if !kinds.known.contains_key(&kind) {
-            gone = kinds.make_room();
-        }
-        let mut replaced = None;
-        if kinds.known.len() < MOST || kinds.known.contains_key(&kind) {
-            // Under the lock, which whoever drops a layer takes after he has said so.
-            let held = !recipe.layer.dropped.load(Ordering::Relaxed);
-            let known = Known {
-                renderer: Arc::downgrade(&recipe.renderer),
-                held: held.then(|| Arc::clone(&recipe.renderer)),
-                layer: recipe.layer.clone(),
-                matched: recipe.matched.clone(),
-                nested: recipe.nested.clone(),
-            };
-            replaced = kinds.known.insert(kind, known);
-        }
+        let gone = if kinds.known.contains_key(&kind) { Vec::new() } else { kinds.make_room() };
+        // Under the lock, which whoever drops a layer takes after he has said so.
+        let held = !recipe.layer.dropped.load(Ordering::Relaxed);
+        let known =
+            Known { renderer: Arc::downgrade(&recipe.renderer), held: held.then(|| Arc::clone(&recipe.renderer)) };
+        let replaced = kinds.known.insert(kind, known);
         drop(kinds);
         // A service is the application's code, whose drop may ask us something.
         drop((replaced, gone));
@@ -139,23 +129,18 @@ impl Registry {
 
     /// How to render a page again; `None` if nobody can without a visitor.
     pub(crate) fn recipe(&self, maker: &Maker, key: &CacheKey) -> Option<Arc<Recipe>> {
-        let kind = Kind::new(maker.layer, maker.for_head, key);
-        let kinds = self.lock();
-        let known = kinds.known.get(&kind)?;
-        let latest = Weak::clone(&known.renderer);
-        let (layer, matched, nested) = (known.layer.clone(), known.matched.clone(), known.nested.clone());
-        drop(kinds);
-        let renderer = maker.renderer.upgrade().or_else(|| latest.upgrade())?;
-        let shared = renderer.shared();
-        // The page's own configuration: that of another page of its kind may have other tags.
+        let kind = Kind::new(maker.layer.number(), maker.for_head, key);
+        let latest = || self.lock().known.get(&kind).map(|known| Weak::clone(&known.renderer));
+        let renderer = maker.renderer.upgrade().or_else(|| latest()?.upgrade())?;
         Some(Arc::new(Recipe {
+            shared: renderer.shared(&kind.key)?,
             renderer,
-            layer,
+            layer: maker.layer.clone(),
+            // The page's own configuration: that of another page of its kind may have other tags.
             route: maker.route.clone(),
             given: maker.given,
-            matched,
-            nested,
-            shared,
+            matched: maker.matched.clone(),
+            nested: maker.nested.clone(),
         }))
     }
 
@@ -183,11 +168,16 @@ impl Kinds {
     /// last time, and when it is full, after as many more as that.
     fn make_room(&mut self) -> Vec<Known> {
         self.new += 1;
-        if self.known.len() > FEW && self.new < self.known.len() / 2 {
-            return Vec::new();
+        let mut gone = Vec::new();
+        if self.known.len() <= FEW || self.new >= self.known.len() / 2 {
+            self.new = 0;
+            gone = self.take_dead();
         }
-        self.new = 0;
-        self.take_dead()
+        if self.known.len() >= MOST {
+            // Any one.
+            gone.extend(self.known.extract_if(|_, _| true).next().map(|(_, known)| known));
+        }
+        gone
     }
 
     fn take_dead(&mut self) -> Vec<Known> {

@@ -1,5 +1,6 @@
 //! The way of a request.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -31,10 +32,11 @@ pub struct IsrService<S> {
 /// and a HIT never clones the inner service.
 pub(super) struct Core<S> {
     pub(super) layer: Arc<State>,
-    pub(super) service: S,
+    /// Boxed, because pages keep the rest of this, weakly.
+    pub(super) service: Box<S>,
     pub(super) rerouted: Mutex<Option<Rerouted>>,
-    /// The application-wide extensions of the latest request that a render was made from.
-    pub(super) shares: Mutex<Arc<Extensions>>,
+    /// The application-wide extensions of the latest request that a render was made from, by kind of page.
+    pub(super) shares: Mutex<HashMap<Box<[u8]>, Arc<Extensions>>>,
 }
 
 /// What an inner service has to be.
@@ -58,7 +60,14 @@ impl<S> Bounds for S where
 
 impl<S> IsrService<S> {
     pub(crate) fn new(layer: Arc<State>, service: S) -> Self {
-        Self { core: Arc::new(Core { layer, service, rerouted: Mutex::default(), shares: Mutex::default() }) }
+        Self {
+            core: Arc::new(Core {
+                layer,
+                service: Box::new(service),
+                rerouted: Mutex::default(),
+                shares: Mutex::default(),
+            }),
+        }
     }
 }
 
@@ -105,7 +114,7 @@ impl<S: Bounds> Core<S> {
     fn call(self: &Arc<Self>, request: Request) -> ResponseFuture<S> {
         let given = request.extensions().get::<RouteConfig>();
         let Some(route) = given.or(self.layer.route()) else {
-            return ResponseFuture::own(self.service.clone(), request, None);
+            return ResponseFuture::own(S::clone(&self.service), request, None);
         };
         match self.decide(&request, route, given.is_some() || self.layer.refused) {
             Found::Answer(response) => ResponseFuture::ready(response),
@@ -121,7 +130,7 @@ impl<S: Bounds> Core<S> {
                 ResponseFuture::flow(Box::pin(visit.run()))
             }
             // The layer that decided has marked it, and noted it.
-            Found::Bypass(Bypass::Inner) => ResponseFuture::own(self.service.clone(), request, None),
+            Found::Bypass(Bypass::Inner) => ResponseFuture::own(S::clone(&self.service), request, None),
             Found::Bypass(reason) => {
                 telemetry::bypassed(self.shared(), &request, reason);
                 let route = route.clone();
@@ -173,7 +182,7 @@ impl<S: Bounds> Core<S> {
     /// The visitor's own request.
     fn own(&self, mut request: Request, route: RouteConfig, mode: Dynamic, reason: &'static str) -> ResponseFuture<S> {
         Marker::Visitor(mode).put(request.extensions_mut(), route);
-        ResponseFuture::own(self.service.clone(), request, self.note(reason))
+        ResponseFuture::own(S::clone(&self.service), request, self.note(reason))
     }
 
     /// What `Cache-Status` says of a request that went on, in debug mode.

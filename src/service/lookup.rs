@@ -28,6 +28,9 @@ use crate::render::{Recipe, RenderContext};
 use crate::telemetry;
 use crate::testing::rules::{Rule, holds};
 
+/// For so many kinds of pages a service keeps what the application shares.
+const MOST_KINDS: usize = 10_000;
+
 /// What a request finds.
 pub(super) enum Found {
     Answer(Response),
@@ -248,7 +251,7 @@ impl<S: Bounds> Core<S> {
         route: &RouteConfig,
         purpose: Purpose,
     ) -> Result<Lead, Bypass> {
-        let recipe = self.recipe(request, route).inspect_err(|_| abandon(self.shared(), &flight))?;
+        let recipe = self.recipe(&key, request, route).inspect_err(|_| abandon(self.shared(), &flight))?;
         Ok(Lead::new(Arc::clone(self.shared()), flight, key, recipe, purpose))
     }
 
@@ -256,11 +259,16 @@ impl<S: Bounds> Core<S> {
     ///
     /// Extensions are cloned for it, which is the application's code: if that panics, the visitor's own request is none
     /// the worse.
-    fn recipe(self: &Arc<Self>, request: &Request, route: &RouteConfig) -> Result<Arc<Recipe>, Bypass> {
-        catch_unwind(AssertUnwindSafe(|| self.write_recipe(request, route))).unwrap_or(Err(Bypass::Share))
+    fn recipe(self: &Arc<Self>, key: &CacheKey, request: &Request, route: &RouteConfig) -> Result<Arc<Recipe>, Bypass> {
+        catch_unwind(AssertUnwindSafe(|| self.write_recipe(key, request, route))).unwrap_or(Err(Bypass::Share))
     }
 
-    fn write_recipe(self: &Arc<Self>, request: &Request, route: &RouteConfig) -> Result<Arc<Recipe>, Bypass> {
+    fn write_recipe(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        request: &Request,
+        route: &RouteConfig,
+    ) -> Result<Arc<Recipe>, Bypass> {
         let extensions = request.extensions();
         let matched = extensions.get::<MatchedPath>().cloned();
         // As in the key: a nest has taken its prefix off the path, or there is none.
@@ -277,17 +285,24 @@ impl<S: Bounds> Core<S> {
             matched,
             nested,
             given: !self.layer.route().is_some_and(|own| own.is(route)),
-            shared: self.shares(request),
+            shared: self.shares(key, request),
         }))
     }
 
-    /// The application-wide extensions, kept for renders without a visitor.
-    fn shares(&self, request: &Request) -> Arc<Extensions> {
+    /// The application-wide extensions, kept for renders without a visitor: those of the latest request for this kind of
+    /// page, since they may differ by host.
+    fn shares(&self, key: &CacheKey, request: &Request) -> Arc<Extensions> {
         let Some(shared) = self.layer.shared_extensions(request).map(Arc::new) else {
             return Arc::default();
         };
         let mut latest = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *latest, Arc::clone(&shared));
+        let kind = key.kind();
+        // Visitors may choose hosts.
+        let before = if latest.len() < MOST_KINDS || latest.contains_key(&kind) {
+            latest.insert(kind, Arc::clone(&shared))
+        } else {
+            None
+        };
         drop(latest);
         // The application's code: not under the lock.
         drop(before);

@@ -49,8 +49,11 @@ impl<S: Bounds> Renderer for Core<S> {
         })
     }
 
-    fn shared(&self) -> Arc<Extensions> {
-        Arc::clone(&self.shares.lock().unwrap_or_else(PoisonError::into_inner))
+    fn shared(&self, kind: &[u8]) -> Option<Arc<Extensions>> {
+        if !self.layer.shares_any() {
+            return Some(Arc::default());
+        }
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner).get(kind).cloned()
     }
 }
 
@@ -105,7 +108,7 @@ impl<S: Bounds> Service<Request> for Endpoint<S> {
         }
         ticket.reached.store(true, Ordering::Relaxed);
         restore(&mut request, &ticket.recipe, &ticket.context);
-        let response = core.service.clone().oneshot(request);
+        let response = S::clone(&core.service).oneshot(request);
         Box::pin(async move { response.await.map(S::Response::into_response).map_err(Into::into) })
     }
 }

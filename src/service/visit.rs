@@ -47,12 +47,7 @@ impl<S: Bounds> Visit<S> {
         let mut flights = 1;
         loop {
             let limit = self.core.shared().render_timeout;
-            let step = step(&self.waiter, self.admitted.head.then_some(limit));
-            let step = match self.waiter.patience(limit) {
-                Some(end) => tokio::time::timeout_at(end, step).await,
-                None => Ok(step.await),
-            };
-            let Ok(step) = step else {
+            let Some(step) = step(&self.waiter, self.admitted.head.then_some(limit), limit).await else {
                 return self.own(Pass::Overtaken).await;
             };
             match step {
@@ -184,13 +179,26 @@ impl<S: Bounds> Visit<S> {
 
 /// A HEAD waits for the whole page, whose length it wants, but only for so long: a page may drip while somebody reads
 /// it.
-async fn step(waiter: &Waiter, for_length: Option<Duration>) -> Step {
+///
+/// `None`: who came after a mark has waited for a page that drips. Before its head is out a render has a limit of its own,
+/// and its end is one for all.
+async fn step(waiter: &Waiter, for_length: Option<Duration>, limit: Duration) -> Option<Step> {
+    let mut end = waiter.patience(limit);
+    while let Some(now) = end {
+        if let Ok(step) = tokio::time::timeout_at(now, waiter.step(true)).await {
+            return Some(step);
+        }
+        if waiter.is_streaming() {
+            return None;
+        }
+        end = now.checked_add(limit);
+    }
     if let Some(patience) = for_length
         && let Ok(step) = tokio::time::timeout(patience, waiter.step(true)).await
     {
-        return step;
+        return Some(step);
     }
-    waiter.step(false).await
+    Some(waiter.step(false).await)
 }
 
 /// No body, of a length that nobody knows: the answer to a HEAD whose GET is still being made.
@@ -207,6 +215,6 @@ impl http_body::Body for NoBody {
 
 async fn send<S: Bounds>(core: &Core<S>, mut request: Request, route: RouteConfig) -> Response {
     Marker::Visitor(route.settings().mode).put(request.extensions_mut(), route);
-    let Ok(response) = core.service.clone().oneshot(request).await.map_err(Into::<Infallible>::into);
+    let Ok(response) = S::clone(&core.service).oneshot(request).await.map_err(Into::<Infallible>::into);
     response.into_response()
 }

@@ -25,7 +25,6 @@ use axum::extract::{MatchedPath, Request};
 use tracing::{debug, info, trace, warn};
 
 use crate::entry::Served;
-use crate::error::DataError;
 use crate::flight::Outcome;
 use crate::isr::Shared;
 use crate::key::{self, CacheKey};
@@ -157,19 +156,18 @@ pub(crate) fn too_large(shared: &Shared, name: &str, value: &Value) {
 }
 
 /// `behind`: nobody waited, so nobody else hears of it.
-pub(crate) fn computation_failed(shared: &Shared, name: &str, problem: &DataError, behind: bool, failures: u32) {
+pub(crate) fn computation_failed(shared: &Shared, name: &str, problem: &str, behind: bool, failures: u32) {
     shared.counters.data_failures.add();
-    let problem = problem.chain();
     if behind {
         warn!(
             target: "axum_isr",
             data = ?Shown(name),
-            problem = ?Shown(&problem),
+            problem = ?Shown(problem),
             failures,
             "computation failed: the old value is used until it expires"
         );
     } else {
-        debug!(target: "axum_isr", data = ?Shown(name), problem = ?Shown(&problem), failures, "computation failed");
+        debug!(target: "axum_isr", data = ?Shown(name), problem = ?Shown(problem), failures, "computation failed");
     }
 }
 
