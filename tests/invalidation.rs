@@ -330,18 +330,7 @@ async fn a_copy_of_an_expired_page_is_not_confirmed() {
 async fn a_flood_of_revalidations_is_one_render_at_a_time() {
     let isr = Isr::builder().build().unwrap();
     let gate = common::Gate::closed();
-    let handler = Handler::new({
-        let gate = gate.clone();
-        move |n, _| {
-            let gate = gate.clone();
-            async move {
-                if n > 1 {
-                    gate.pass().await;
-                }
-                format!("render {n}")
-            }
-        }
-    });
+    let handler = Handler::gated_again(&gate);
     let app = Router::new().route("/", get(handler.clone())).route_layer(isr.layer(plain()));
     assert_eq!(seen(&app, "/").await.0, "MISS");
     for _ in 0..1_000 {

@@ -127,18 +127,7 @@ async fn failures_are_counted() {
 async fn a_render_that_began_before_is_not_enough() {
     let isr = Isr::builder().build().unwrap();
     let gate = Gate::closed();
-    let handler = Handler::new({
-        let gate = gate.clone();
-        move |n, _| {
-            let gate = gate.clone();
-            async move {
-                if n > 1 {
-                    gate.pass().await;
-                }
-                format!("render {n}")
-            }
-        }
-    });
+    let handler = Handler::gated_again(&gate);
     let app = Router::new().route("/", get(handler.clone())).route_layer(isr.layer(plain()));
     seen(&app, "/").await;
     isr.revalidate_path("/").await.unwrap();

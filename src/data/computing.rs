@@ -16,7 +16,7 @@ use tokio::task::coop::unconstrained;
 
 use super::get::Compute;
 use crate::error::DataError;
-use crate::flight::contained;
+use crate::flight::{contained, forget};
 use crate::isr::Shared;
 use crate::key::CacheKey;
 use crate::ledger::{Covered, Generation, View};
@@ -117,7 +117,7 @@ impl Computations {
     fn leave(&self, key: &CacheKey, computation: &Arc<Computation>, before: impl FnOnce()) {
         let mut running = self.lock();
         before();
-        Self::remove(&mut running, key, computation);
+        forget(&mut running, key, computation);
     }
 
     /// Takes a computation out if nobody waits for it, which nobody can begin to under the lock.
@@ -125,19 +125,9 @@ impl Computations {
         let mut running = self.lock();
         let unwatched = computation.done.receiver_count() == 0;
         if unwatched {
-            Self::remove(&mut running, key, computation);
+            forget(&mut running, key, computation);
         }
         unwatched
-    }
-
-    fn remove(running: &mut HashMap<CacheKey, Arc<Computation>>, key: &CacheKey, computation: &Arc<Computation>) {
-        if running.get(key).is_some_and(|there| Arc::ptr_eq(there, computation)) {
-            running.remove(key);
-        }
-        // A flood of keys leaves no room behind that the table would keep for ever.
-        if running.is_empty() && running.capacity() > 1_024 {
-            *running = HashMap::new();
-        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -240,12 +230,7 @@ impl Spec {
             }
         };
         let notes = context.end();
-        let mut tags = self.tags.clone();
-        for tag in &notes.tags {
-            if !tags.contains(tag) {
-                tags.push(tag.clone());
-            }
-        }
+        let tags = notes.tags_beside(&self.tags);
         let refused = context.refusal().or((tags.len() > MAX_TAGS).then_some(Pass::Tags));
         let now = self.shared.time.wall();
         let life = self.life.min(notes.used);
@@ -259,10 +244,20 @@ impl Spec {
             tags: tags.into(),
             refused,
             begun: place,
-            covered: Covered::new(names, notes.since.map_or(began, |since| since.min(began))),
+            covered: Covered::new(names, notes.since(began)),
             back_off: BackOff::default(),
             failure: Mutex::default(),
         }))
+    }
+
+    /// The value as it is kept, if it may be and fits.
+    fn slot(&self, value: &Arc<Value>) -> Option<Slot> {
+        let slot = Slot::Value(Arc::clone(value));
+        if !self.shared.memory.admits(&self.key, &slot) {
+            telemetry::too_large(&self.shared, &self.name, value);
+            return None;
+        }
+        value.refused.is_none().then_some(slot)
     }
 
     /// Numbers and events; a value that could be computed once and cannot be any more is tried again later.
@@ -304,19 +299,9 @@ impl Task {
         };
         self.spec.ended(&outcome, self.computation.began, behind);
         let (shared, key) = (&self.spec.shared, &self.spec.key);
-        let slot = outcome.as_ref().ok().map(|value| (value, Slot::Value(Arc::clone(value))));
-        let fits = slot.as_ref().is_some_and(|(_, slot)| shared.memory.admits(key, slot));
-        if let Ok(value) = &outcome
-            && !fits
-        {
-            telemetry::too_large(shared, &self.spec.name, value);
-        }
+        let slot = outcome.as_ref().ok().and_then(|value| self.spec.slot(value));
         shared.computations.leave(key, &self.computation, || {
-            if let Some((value, slot)) = slot
-                && value.refused.is_none()
-                && !shared.is_closing()
-                && fits
-            {
+            if let Some(slot) = slot.filter(|_| !shared.is_closing()) {
                 shared.memory.put(key.clone(), slot);
             }
         });

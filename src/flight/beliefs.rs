@@ -55,9 +55,7 @@ impl Beliefs {
     /// one page says nothing about another.
     fn handler(&self, recipe: &Recipe, key: &CacheKey) -> Option<u64> {
         let matched = recipe.matched.as_ref()?;
-        let key = key.parts();
-        let handler = (recipe.layer.number(), key.namespace, key.pattern, key.nest, key.host, key.headers, key.cookies);
-        (!matched.as_str().contains("{*")).then(|| self.hasher.hash_one(handler))
+        (!matched.as_str().contains("{*")).then(|| self.hasher.hash_one((recipe.layer.number(), key.kind())))
     }
 
     /// Whether a warning of this kind is the first for the pattern.

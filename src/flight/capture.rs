@@ -15,7 +15,7 @@ use super::lead::{Landing, Lead};
 use super::outcome::Head;
 use super::source::{Next, Source};
 use crate::entry::{Draft, clean};
-use crate::memory::{NewPage, Page};
+use crate::memory::{BackOff, Page};
 use crate::policy::freshness::Window;
 use crate::policy::life::Life;
 use crate::policy::response::Pass;
@@ -260,13 +260,14 @@ impl Capture<'_> {
             window: Window::new(now, revalidate, expire),
         };
         let entry = draft.seal(route, &lead.shared.headers);
-        Some(Page::new(NewPage {
+        Some(Page {
             key: lead.context.key.clone(),
             entry,
             begun: lead.begun,
             maker: Maker::new(&lead.recipe, lead.purpose.is_head()),
             covered: lead.covered(notes, &tags),
-        }))
+            back_off: BackOff::default(),
+        })
     }
 
     /// The body is not kept: those who are here get it, in step with the slowest, and the flight is over for others.

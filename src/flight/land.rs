@@ -19,21 +19,14 @@ const PASS_FOR: Duration = Duration::from_secs(10);
 impl Lead {
     /// Those of the route and of the render.
     pub(super) fn tags(&self, notes: &Notes) -> Vec<Tag> {
-        let mut tags = self.recipe.route.check().unwrap_or_default().to_vec();
-        for tag in &notes.tags {
-            if !tags.contains(tag) {
-                tags.push(tag.clone());
-            }
-        }
-        tags
+        notes.tags_beside(self.recipe.route.check().unwrap_or_default())
     }
 
     /// What marks can hit of what this render brings.
     pub(super) fn covered(&self, notes: &Notes, tags: &[Tag]) -> Covered {
         let (view, key) = (&self.shared.ledger.view, self.context.key.parts());
         let since = if holds(Rule::SinceBegin) { self.flight.began() } else { view.generation() };
-        let since = notes.since.map_or(since, |used| used.min(since));
-        Covered::new(view.names(key.path, key.pattern, tags.iter().map(Tag::as_str)), since)
+        Covered::new(view.names(key.path, key.pattern, tags.iter().map(Tag::as_str)), notes.since(since))
     }
 
     fn keeps(&self) -> bool {

@@ -43,5 +43,5 @@ pub(crate) use lead::{BACKGROUND_RENDERS, Lead, Purpose, abandon};
 pub(crate) use outcome::{Failure, Head, Outcome};
 pub(crate) use running::{Flight, Verdict};
 pub(crate) use source::contained;
-pub(crate) use table::{Entered, Table};
+pub(crate) use table::{Entered, Table, forget};
 pub(crate) use waiter::{Step, Waiter, lone_flight};

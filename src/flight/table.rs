@@ -42,6 +42,17 @@ pub(crate) enum Entered<F> {
 /// As many visitors wait as may.
 pub(crate) struct Full;
 
+/// Takes something out of what is under way, unless another one of the same key has its place.
+pub(crate) fn forget<T>(running: &mut HashMap<CacheKey, Arc<T>>, key: &CacheKey, this: &Arc<T>) {
+    if running.get(key).is_some_and(|there| Arc::ptr_eq(there, this)) {
+        running.remove(key);
+    }
+    // A flood of keys leaves no room behind that its table would keep for ever.
+    if running.is_empty() && running.capacity() > 1_024 {
+        *running = HashMap::new();
+    }
+}
+
 impl Table {
     pub(crate) fn new(max_waiters: usize) -> Self {
         Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new(), max_waiters }
@@ -103,7 +114,7 @@ impl Table {
 
     /// Takes a flight out, unless another one of the same key has its place.
     pub(crate) fn leave(&self, flight: &Arc<Flight>) {
-        Self::remove(&mut self.shard(flight.key().as_bytes()), flight);
+        forget(&mut self.shard(flight.key().as_bytes()), flight.key(), flight);
     }
 
     /// Takes a flight out if nobody waits for it, which nobody can begin to under the table's lock.
@@ -112,18 +123,8 @@ impl Table {
         if flight.is_watched() {
             return false;
         }
-        Self::remove(&mut shard, flight);
+        forget(&mut shard, flight.key(), flight);
         true
-    }
-
-    fn remove(shard: &mut Shard, flight: &Arc<Flight>) {
-        if shard.get(flight.key()).is_some_and(|there| Arc::ptr_eq(there, flight)) {
-            shard.remove(flight.key());
-        }
-        // A flood of keys leaves no room behind that its table would keep for ever.
-        if shard.is_empty() && shard.capacity() > 1_024 {
-            *shard = HashMap::new();
-        }
     }
 
     pub(crate) fn len(&self) -> usize {

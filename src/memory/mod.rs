@@ -10,7 +10,7 @@ mod standing;
 mod tier;
 mod value;
 
-pub(crate) use slot::{BackOff, NewPage, Page, PassNote, Slot};
+pub(crate) use slot::{BackOff, Page, PassNote, Slot};
 pub(crate) use standing::Standing;
 pub(crate) use tier::{DEFAULT_MEMORY_BYTES, Memory};
 pub(crate) use value::{Value, ValueType};

@@ -24,27 +24,11 @@ const NOTE_BYTES: usize = 112;
 pub(crate) struct Page {
     pub(crate) key: CacheKey,
     pub(crate) entry: Entry,
-    begun: u64,
-    pub(crate) maker: Maker,
-    pub(crate) covered: Covered,
-    pub(crate) back_off: BackOff,
-}
-
-/// What a page is made of.
-pub(crate) struct NewPage {
-    pub(crate) key: CacheKey,
-    pub(crate) entry: Entry,
     /// The place of its render among those of this process.
     pub(crate) begun: u64,
     pub(crate) maker: Maker,
     pub(crate) covered: Covered,
-}
-
-impl Page {
-    pub(crate) fn new(page: NewPage) -> Self {
-        let NewPage { key, entry, begun, maker, covered } = page;
-        Self { key, entry, begun, maker, covered, back_off: BackOff::default() }
-    }
+    pub(crate) back_off: BackOff,
 }
 
 /// How long to wait after failures.

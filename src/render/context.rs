@@ -83,15 +83,15 @@ pub(crate) struct RenderContext {
 /// What the handler said about its page.
 #[derive(Clone)]
 pub(crate) struct Notes {
-    pub(crate) tags: Vec<Tag>,
+    tags: Vec<Tag>,
     pub(crate) revalidate: Option<Revalidate>,
     pub(crate) expire: Option<Duration>,
     /// The shortest life of what was used.
     pub(crate) used: Life,
     /// From when on something of what was used may not be used.
-    pub(crate) until: Option<WallTime>,
+    until: Option<WallTime>,
     /// The smallest generation of what was used.
-    pub(crate) since: Option<Generation>,
+    since: Option<Generation>,
     refused: Option<Pass>,
     ended: bool,
 }
@@ -112,6 +112,22 @@ impl Default for Notes {
 }
 
 impl Notes {
+    /// All tags of what is made: its own, and what was said and used.
+    pub(crate) fn tags_beside(&self, own: &[Tag]) -> Vec<Tag> {
+        let mut tags = own.to_vec();
+        for tag in &self.tags {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
+            }
+        }
+        tags
+    }
+
+    /// Since when what was begun then is good: not before what was used.
+    pub(crate) fn since(&self, begin: Generation) -> Generation {
+        self.since.map_or(begin, |used| used.min(begin))
+    }
+
     /// How long what was used may still be used.
     pub(crate) fn left(&self, now: WallTime) -> Option<Duration> {
         Some(now.until(self.until?))

@@ -44,6 +44,20 @@ impl Handler {
         Self { calls: Arc::default(), page: Arc::new(page) }
     }
 
+    /// `render N`; from the second on, a render waits at a gate first.
+    pub fn gated_again(gate: &Gate) -> Self {
+        let gate = gate.clone();
+        Self::new(move |n, _| {
+            let gate = gate.clone();
+            async move {
+                if n > 1 {
+                    gate.pass().await;
+                }
+                format!("render {n}")
+            }
+        })
+    }
+
     /// How often it ran.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
