@@ -126,6 +126,7 @@ mod memory;
 mod policy;
 mod render;
 mod service;
+pub mod store;
 mod telemetry;
 pub mod testing;
 

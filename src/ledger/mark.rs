@@ -31,7 +31,7 @@ impl fmt::Display for Verb {
 }
 
 /// What a mark is about. Kinds never mix: no tag equals a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     Everything,
     Tag(Tag),
@@ -41,11 +41,73 @@ pub(crate) enum Target {
     Route(String),
 }
 
-/// One invalidation of one thing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
+/// One invalidation of one thing: a verb on a tag, a path, a prefix, a route, or everything. What a store's ledger keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
     pub(crate) verb: Verb,
     pub(crate) target: Target,
+}
+
+impl Mark {
+    /// On everything: what marks are folded into.
+    #[must_use]
+    pub fn everything(verb: Verb) -> Self {
+        Self { verb, target: Target::Everything }
+    }
+
+    /// What it does to what it names.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        self.verb
+    }
+
+    /// Whether it is on everything.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.target == Target::Everything
+    }
+
+    /// As text, for a store's ledger: a letter for the verb (`r`, `e`), one for the kind (`t` tag, `p` path, `x` prefix,
+    /// `u` route, `*` everything), and the rest. Marks are equal when their texts are.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let verb = match self.verb {
+            Verb::Revalidate => 'r',
+            Verb::Expire => 'e',
+        };
+        let (kind, rest) = self.target.parts();
+        let mut text = String::with_capacity(2 + rest.len());
+        text.extend([verb, kind.letter()]);
+        text.push_str(rest);
+        text
+    }
+
+    /// What [`to_text`](Self::to_text) wrote. A text that it has not written, or another version has, is read as
+    /// everything, to be expired: what cannot be understood must not be missed.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        Self::parse(text).unwrap_or(Self::everything(Verb::Expire))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut letters = text.chars();
+        let verb = match letters.next()? {
+            'r' => Verb::Revalidate,
+            'e' => Verb::Expire,
+            _ => return None,
+        };
+        let kind = letters.next()?;
+        let rest = letters.as_str();
+        let target = match kind {
+            't' => Target::Tag(Tag::new(rest).ok()?),
+            'p' => Target::path(rest).ok()?,
+            'x' => Target::prefix(rest).ok()?,
+            'u' => Target::route(rest).ok()?,
+            '*' if rest.is_empty() => Target::Everything,
+            _ => return None,
+        };
+        Some(Self { verb, target })
+    }
 }
 
 impl Target {
@@ -115,6 +177,18 @@ pub(super) enum Kind {
     Route,
 }
 
+impl Kind {
+    fn letter(self) -> char {
+        match self {
+            Self::Everything => '*',
+            Self::Tag => 't',
+            Self::Path => 'p',
+            Self::Prefix => 'x',
+            Self::Route => 'u',
+        }
+    }
+}
+
 fn absolute(what: &'static str, path: &str) -> Result<(), ConfigError> {
     if path.starts_with('/') {
         return Ok(());
@@ -122,4 +196,35 @@ fn absolute(what: &'static str, path: &str) -> Result<(), ConfigError> {
     // It may come from a webhook: a part of it says enough.
     let shown: String = path.chars().take(64).collect();
     Err(ConfigError::new(what, "a path that begins with /", format_args!("{shown:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_back_from_its_text() {
+        let targets = [
+            Target::Everything,
+            Target::Tag(Tag::new("post:é 1").expect("a tag")),
+            Target::path("/a%20b/").expect("a path"),
+            Target::prefix("/").expect("a prefix"),
+            Target::route("/posts/{slug}").expect("a route"),
+        ];
+        for target in targets {
+            for verb in [Verb::Revalidate, Verb::Expire] {
+                let mark = Mark { verb, target: target.clone() };
+                assert_eq!(Mark::from_text(&mark.to_text()), mark, "{}", mark.to_text());
+            }
+        }
+        assert_eq!(Mark::everything(Verb::Revalidate).to_text(), "r*");
+    }
+
+    /// What another version wrote is not missed.
+    #[test]
+    fn an_unknown_text_expires_everything() {
+        for text in ["", "r", "e", "zt1", "rz/a", "et", "ep", "epa", "ex/?", "e*x", "é"] {
+            assert_eq!(Mark::from_text(text), Mark::everything(Verb::Expire), "{text:?}");
+        }
+    }
 }

@@ -34,7 +34,7 @@ mod sync {
 
 pub(crate) use covered::Covered;
 pub(crate) use local::{Ledger, MAX_MARKS};
-pub use mark::Verb;
-pub(crate) use mark::{Mark, Target};
+pub(crate) use mark::Target;
+pub use mark::{Mark, Verb};
 pub(crate) use mirror::Name;
 pub(crate) use view::{Generation, Verdict, View};

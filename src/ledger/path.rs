@@ -10,7 +10,7 @@ pub(crate) const MAX_PREFIX_SEGMENTS: usize = 32;
 ///
 /// RFC 3986 §6.2.2 makes equal only what is unreserved. Sub-delimiters are the same to a handler too, which gets its
 /// parameters decoded; and to take two paths for one invalidates one page too many, never one too few.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CanonicalPath(String);
 
 impl CanonicalPath {

@@ -1,0 +1,48 @@
+//! What a ledger says.
+
+use bytes::Bytes;
+
+use crate::ledger::Mark;
+
+/// What noting marks has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamped {
+    /// The ledger's epoch.
+    pub epoch: u64,
+    /// The stamp of the marks.
+    pub stamp: u64,
+}
+
+/// A reader's place in a ledger. What is in it is the store's business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(Bytes);
+
+impl Cursor {
+    /// For stores.
+    #[must_use]
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// What the store has put in.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What a reader has not seen yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// Of the ledger. With another one than the reader knows, it has lost something.
+    pub epoch: u64,
+    /// What is rendered from now on carries it: the newest stamp of the ledger; zero if it has none. With
+    /// [`more`](Self::more), the newest that was returned.
+    pub stamp: u64,
+    /// The marks and their stamps, oldest first.
+    pub marks: Vec<(Mark, u64)>,
+    /// Where the reader stands now.
+    pub cursor: Cursor,
+    /// There are more: ask again, with `cursor`.
+    pub more: bool,
+}

@@ -1,0 +1,29 @@
+//! What lies behind the memory tier: entries that outlive the process, and one ledger of invalidations for everybody who
+//! shares them.
+//!
+//! [`Store`] is what an engine has to do. It is about bytes: what they mean is the crate's business, and everything that
+//! comes back is checked before it is believed. Correctness rests on the ledger alone: entries may vanish, be old, be
+//! swapped or corrupt, and leases may be lost or granted twice.
+//!
+//! - `contract`: the trait.
+//! - `item`: entries as a store sees them: key, version, bytes.
+//! - `changes`: what a ledger says.
+//! - `lease`: one render per cluster.
+//! - `profile`: limits, and which optional promises hold.
+//! - `error`: why a store did not do something.
+
+mod changes;
+mod contract;
+mod error;
+mod item;
+mod lease;
+mod profile;
+
+pub use changes::{Changes, Cursor, Stamped};
+pub use contract::Store;
+pub use error::{StoreError, StoreErrorKind};
+pub use item::{Item, Put, StoreKey, Version};
+pub use lease::{Claim, Lease, Note};
+pub use profile::Profile;
+
+pub use crate::ledger::{Mark, Verb};
