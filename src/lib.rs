@@ -113,6 +113,7 @@
 pub mod admin;
 mod clock;
 pub mod config;
+mod contained;
 pub mod data;
 mod entry;
 mod error;

@@ -15,11 +15,12 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::coop::unconstrained;
 
 use super::get::Compute;
+use crate::contained::contained;
 use crate::error::DataError;
-use crate::flight::{contained, forget};
+use crate::flight::forget;
 use crate::isr::Shared;
 use crate::key::CacheKey;
-use crate::ledger::{Covered, Generation, View};
+use crate::ledger::{Covered, Generation, Since, View};
 use crate::memory::{BackOff, Slot, Value, ValueType};
 use crate::policy::freshness::Window;
 use crate::policy::life::Life;
@@ -39,7 +40,7 @@ type Outcome = Result<Arc<Value>, DataError>;
 pub(crate) struct Computations(Mutex<HashMap<CacheKey, Arc<Computation>>>);
 
 pub(super) struct Computation {
-    began: Generation,
+    began: Since,
     done: watch::Sender<Option<Outcome>>,
 }
 
@@ -69,7 +70,7 @@ impl Place {
     }
 
     pub(super) fn began(&self) -> Generation {
-        self.computation.began
+        self.computation.began.generation
     }
 
     pub(super) async fn wait(&mut self, spec: &Spec) -> Outcome {
@@ -102,7 +103,7 @@ impl Computations {
     }
 
     fn start(running: &mut HashMap<CacheKey, Arc<Computation>>, key: CacheKey, view: &View) -> Arc<Computation> {
-        let computation = Arc::new(Computation { began: view.generation(), done: watch::Sender::new(None) });
+        let computation = Arc::new(Computation { began: view.since(), done: watch::Sender::new(None) });
         running.insert(key, Arc::clone(&computation));
         computation
     }
@@ -163,7 +164,7 @@ impl Spec {
     /// In the caller's task, for the caller alone. Without timers it takes as long as it takes.
     pub(super) async fn compute_here(&self, compute: Compute, timers: bool) -> Outcome {
         let context = self.context(RenderReason::First);
-        let began = self.shared.ledger.view.generation();
+        let began = self.shared.ledger.view.since();
         self.shared.counters.data_misses.add();
         let make = RENDER.scope(Arc::clone(&context), self.make(&context, began, compute));
         let value = if timers {
@@ -220,7 +221,7 @@ impl Spec {
     }
 
     /// Computes, and seals what came of it.
-    async fn make(&self, context: &RenderContext, began: Generation, compute: Compute) -> Outcome {
+    async fn make(&self, context: &RenderContext, began: Since, compute: Compute) -> Outcome {
         let place = self.shared.next_render();
         let body = match contained(async { compute().await }).await {
             Ok(body) => body?,
@@ -261,7 +262,7 @@ impl Spec {
     }
 
     /// Numbers and events; a value that could be computed once and cannot be any more is tried again later.
-    fn ended(&self, outcome: &Outcome, began: Generation, behind: bool) {
+    fn ended(&self, outcome: &Outcome, began: Since, behind: bool) {
         match outcome {
             Ok(value) => telemetry::computed(&self.shared, &self.name, value),
             Err(problem) => {
@@ -276,7 +277,7 @@ impl Spec {
                 let (now, noise) = (self.shared.time.monotonic(), self.shared.noise());
                 let failures = old.map_or(0, |old| {
                     old.note_failure(&told(DataError::cause));
-                    old.back_off.failed(now, noise, began)
+                    old.back_off.failed(now, noise, began.generation)
                 });
                 telemetry::computation_failed(&self.shared, &self.name, &told(DataError::chain), behind, failures);
             }

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};
 
 use super::answer;
+use super::filter::clean;
 use crate::policy::cache_control::{self, ASK_EACH_TIME, Directive};
 use crate::policy::freshness::Window;
 use crate::policy::profile::{CDN_CACHE_CONTROL, Lifetime, ResponseHeaders};
@@ -35,11 +36,24 @@ impl Draft<'_> {
         let length = self.chunks.iter().map(Bytes::len).sum();
         let mut body = Vec::with_capacity(length);
         self.chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
-        let body = Bytes::from(body.into_boxed_slice());
+        let page = Kept { status: self.status, headers: self.headers, body: Bytes::from(body.into_boxed_slice()) };
+        page.seal(self.window, route, profile)
+    }
+}
 
+/// A page whose bytes are its own, without the headers that depend on the configuration.
+pub(crate) struct Kept<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Kept<'_> {
+    pub(crate) fn seal(self, window: Window, route: &Settings, profile: &ResponseHeaders) -> Entry {
+        let body = self.body;
         let mut headers = HeaderMap::with_capacity(self.headers.len() + 8);
-        lifetime(&mut headers, profile.lifetime, &self.window);
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        lifetime(&mut headers, profile.lifetime, &window);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         for (name, value) in self.headers {
             headers.append(name, value.clone());
         }
@@ -49,13 +63,28 @@ impl Draft<'_> {
         }
         let (headers, values) = compact(&headers, profile);
         let weight = size_of::<Entry>() + body.len() + heap_bytes(&headers, values);
-        Entry { status: self.status, headers, body, window: self.window, weight }
+        Entry { status: self.status, headers, body, window, weight }
     }
 }
 
 impl Entry {
     pub(crate) fn window(&self) -> &Window {
         &self.window
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The handler's headers, and the validator: without those that every process makes for itself.
+    pub(crate) fn own_headers(&self, profile: &ResponseHeaders) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        clean(&mut headers, profile);
+        headers
     }
 
     /// Bytes of memory that this entry keeps, itself included.

@@ -2,13 +2,15 @@
 //!
 //! - `filter`: the one list of headers that no entry may have, for every path that stores.
 //! - `draft`: makes an [`Entry`] out of a response whose body has ended.
+//! - `codec`: an entry as bytes, for stores.
 //! - `answer`: makes responses out of an entry: HIT, STALE, MISS, 304, HEAD.
 
 mod age;
 mod answer;
+pub(crate) mod codec;
 mod draft;
 mod filter;
 
 pub(crate) use answer::{Served, Wanted, answer, forwarded, undecided};
-pub(crate) use draft::{Draft, Entry};
+pub(crate) use draft::{Draft, Entry, Kept};
 pub(crate) use filter::clean;

@@ -25,7 +25,7 @@ impl Lead {
     /// What marks can hit of what this render brings.
     pub(super) fn covered(&self, notes: &Notes, tags: &[Tag]) -> Covered {
         let (view, key) = (&self.shared.ledger.view, self.context.key.parts());
-        let since = if holds(Rule::SinceBegin) { self.flight.began() } else { view.generation() };
+        let since = if holds(Rule::SinceBegin) { self.flight.began() } else { view.since() };
         Covered::new(view.names(key.path, key.pattern, tags.iter().map(Tag::as_str)), notes.since(since))
     }
 
@@ -84,7 +84,8 @@ impl Lead {
 
     /// The old page stays, and is not tried again before its back-off is over.
     fn regeneration_failed(&self, old: &Page, what: &'static str) {
-        let failures = old.back_off.failed(self.shared.time.monotonic(), self.shared.noise(), self.flight.began());
+        let failures =
+            old.back_off.failed(self.shared.time.monotonic(), self.shared.noise(), self.flight.began().generation);
         telemetry::regeneration_failed(&self.shared, &self.recipe, &self.context.key, what, failures);
     }
 

@@ -15,9 +15,10 @@ use tokio::task::coop::unconstrained;
 
 use super::body::End;
 use super::capture::capture;
-use super::outcome::{Failure, Head, Outcome, Panic};
+use super::outcome::{Failure, Head, Outcome};
 use super::running::{Flight, Verdict};
-use super::source::{Next, Source, contained};
+use super::source::{Next, Source};
+use crate::contained::{Panic, contained};
 use crate::entry::clean;
 use crate::isr::Shared;
 use crate::key::CacheKey;

@@ -42,6 +42,5 @@ pub(crate) use capture::CaptureBudget;
 pub(crate) use lead::{BACKGROUND_RENDERS, Lead, Purpose, abandon};
 pub(crate) use outcome::{Failure, Head, Outcome};
 pub(crate) use running::{Flight, Verdict};
-pub(crate) use source::contained;
 pub(crate) use table::{Entered, Table, forget};
 pub(crate) use waiter::{Step, Waiter, lone_flight};

@@ -1,11 +1,11 @@
 //! Every way a flight can end.
 
-use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, StatusCode};
 
+use crate::contained::Panic;
 use crate::memory::Page;
 use crate::policy::response::Pass;
 
@@ -25,36 +25,6 @@ pub(crate) struct Head {
 pub(crate) struct Failure {
     pub(crate) head: Head,
     pub(crate) body: Bytes,
-}
-
-/// What a handler panicked with: the payload for one who waits, its message for the others.
-#[derive(Clone)]
-pub(crate) struct Panic(Arc<(Arc<str>, Mutex<Option<Payload>>)>);
-
-type Payload = Box<dyn Any + Send>;
-
-impl Panic {
-    pub(super) fn new(payload: Payload) -> Self {
-        let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
-            (*text).into()
-        } else if let Some(text) = payload.downcast_ref::<String>() {
-            text.as_str().into()
-        } else {
-            "the handler panicked".into()
-        };
-        Self(Arc::new((message, Mutex::new(Some(payload)))))
-    }
-
-    pub(crate) fn message(&self) -> Arc<str> {
-        Arc::clone(&self.0.0)
-    }
-
-    /// To unwind with. `first`: for the visitor who started the render.
-    pub(crate) fn payload(&self, first: bool) -> Payload {
-        let payload = || self.0.1.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let payload = if first { payload() } else { None };
-        payload.unwrap_or_else(|| Box::new(self.0.0.to_string()))
-    }
 }
 
 #[derive(Clone)]

@@ -12,13 +12,13 @@ use super::outcome::{Head, Outcome};
 use super::sync::{Mutex, MutexGuard};
 use super::waiter::Step;
 use crate::key::CacheKey;
-use crate::ledger::Generation;
+use crate::ledger::Since;
 
 /// One running render.
 pub(crate) struct Flight {
     key: CacheKey,
     /// Marks up to this one do not hit what it brings.
-    began: Generation,
+    began: Since,
     started: Instant,
     state: Mutex<State>,
 }
@@ -68,7 +68,7 @@ pub(crate) enum Wants {
 }
 
 impl Flight {
-    pub(super) fn new(key: CacheKey, began: Generation) -> Arc<Self> {
+    pub(super) fn new(key: CacheKey, began: Since) -> Arc<Self> {
         Arc::new(Self {
             key,
             began,
@@ -87,7 +87,7 @@ impl Flight {
         &self.key
     }
 
-    pub(crate) fn began(&self) -> Generation {
+    pub(crate) fn began(&self) -> Since {
         self.began
     }
 

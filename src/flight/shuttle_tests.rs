@@ -27,14 +27,14 @@ use super::super::waiter::{Step, Waiter};
 use super::{Entered, Table};
 use crate::isr::Isr;
 use crate::key::CacheKey;
-use crate::ledger::Generation;
+use crate::ledger::{Generation, Since};
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
 use crate::render::{LayerId, Recipe, RenderContext, Rendered, Renderer};
 
 const KEY: &[u8] = b"key";
 /// Nothing is marked here.
-const BEGIN: Generation = Generation(1);
+const BEGIN: Since = Since { generation: Generation(1), place: None };
 const RANDOM: usize = 5_000;
 const ALL: Option<usize> = Some(20_000);
 

@@ -1,6 +1,6 @@
 //! The body of a render, with everything that can go wrong contained.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body as _;
 
-use super::outcome::Panic;
+use crate::contained::Panic;
 
 /// What came out of a body.
 pub(super) enum Next {
@@ -90,15 +90,4 @@ impl Source {
             Err(payload) => Next::Panicked(Panic::new(payload)),
         })
     }
-}
-
-/// A future whose panics are values.
-pub(crate) async fn contained<F: Future>(future: F) -> Result<F::Output, Panic> {
-    let mut future = std::pin::pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(payload) => Poll::Ready(Err(Panic::new(payload))),
-    })
-    .await
 }

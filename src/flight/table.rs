@@ -14,7 +14,7 @@ use super::running::Flight;
 use super::sync::{Mutex, MutexGuard};
 use super::waiter::Waiter;
 use crate::key::CacheKey;
-use crate::ledger::Generation;
+use crate::ledger::Since;
 
 /// Shards of the table; each is locked for the time of a look-up.
 const SHARDS: usize = 16;
@@ -64,9 +64,8 @@ impl Table {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins the flight of a key, or takes its lead unless `find` has an answer by now. `now`: the generation in which
-    /// the request came.
-    pub(crate) fn enter<F>(&self, key: &[u8], now: Generation, find: impl FnOnce() -> Option<F>) -> Entered<F> {
+    /// Joins the flight of a key, or takes its lead unless `find` has an answer by now. `now`: when the request came.
+    pub(crate) fn enter<F>(&self, key: &[u8], now: Since, find: impl FnOnce() -> Option<F>) -> Entered<F> {
         let mut shard = self.shard(key);
         if let Some(flight) = shard.get(key) {
             return Waiter::join(flight, self.max_waiters, false, now).map_or(Entered::Full, Entered::Follow);
@@ -86,7 +85,7 @@ impl Table {
     }
 
     /// Joins the flight of a key if there is one.
-    pub(crate) fn follow(&self, key: &[u8], now: Generation) -> Option<Result<Waiter, Full>> {
+    pub(crate) fn follow(&self, key: &[u8], now: Since) -> Option<Result<Waiter, Full>> {
         let shard = self.shard(key);
         Some(Waiter::join(shard.get(key)?, self.max_waiters, false, now).ok_or(Full))
     }
@@ -102,7 +101,7 @@ impl Table {
     }
 
     /// Starts a flight that nobody waits for; `None` if the key has one, or if it is not `due` any more.
-    pub(crate) fn start(&self, key: &CacheKey, now: Generation, due: impl FnOnce() -> bool) -> Option<Arc<Flight>> {
+    pub(crate) fn start(&self, key: &CacheKey, now: Since, due: impl FnOnce() -> bool) -> Option<Arc<Flight>> {
         let mut shard = self.shard(key.as_bytes());
         if shard.contains_key(key) || !due() {
             return None;

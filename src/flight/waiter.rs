@@ -16,7 +16,7 @@ use super::body::{End, Piece};
 use super::outcome::{Head, Outcome};
 use super::running::{Flight, Verdict, Wants};
 use crate::key::CacheKey;
-use crate::ledger::Generation;
+use crate::ledger::Since;
 use crate::testing::rules::{Rule, holds};
 
 /// A visitor who waits for a flight or reads along. Dropping it leaves; the last one to leave wakes the leader.
@@ -40,15 +40,15 @@ pub(crate) enum Step {
 }
 
 impl Waiter {
-    /// `None` if `most` wait already. The bytes of a body are kept for a waiter from here on. `arrived`: the generation
-    /// in which the request came.
-    pub(super) fn join(flight: &Arc<Flight>, most: usize, starter: bool, arrived: Generation) -> Option<Self> {
+    /// `None` if `most` wait already. The bytes of a body are kept for a waiter from here on. `arrived`: when the
+    /// request came.
+    pub(super) fn join(flight: &Arc<Flight>, most: usize, starter: bool, arrived: Since) -> Option<Self> {
         let place = flight.join(most, starter)?;
         Some(Self {
             flight: Arc::clone(flight),
             place,
             starter,
-            late: arrived > flight.began() && holds(Rule::LateWaits),
+            late: arrived.generation > flight.began().generation && holds(Rule::LateWaits),
         })
     }
 
@@ -95,7 +95,7 @@ impl Waiter {
 }
 
 /// A flight that is in no table, and its only waiter (development mode).
-pub(crate) fn lone_flight(key: CacheKey, began: Generation) -> Option<(Arc<Flight>, Waiter)> {
+pub(crate) fn lone_flight(key: CacheKey, began: Since) -> Option<(Arc<Flight>, Waiter)> {
     let flight = Flight::new(key, began);
     let waiter = Waiter::join(&flight, 1, true, began)?;
     Some((flight, waiter))

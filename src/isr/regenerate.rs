@@ -192,7 +192,7 @@ async fn render(shared: &Arc<Shared>, page: &Arc<Page>, place: OwnedSemaphorePer
         return true;
     };
     let due = || shared.memory.page(page.key.as_bytes()).is_some_and(|now| Arc::ptr_eq(&now, page));
-    let Some(flight) = shared.flights.start(&page.key, shared.ledger.view.generation(), due) else {
+    let Some(flight) = shared.flights.start(&page.key, shared.ledger.view.since(), due) else {
         return false;
     };
     let purpose = Purpose::Regenerate { old: Arc::clone(page), head: page.maker.is_for_head() };

@@ -1,6 +1,7 @@
 //! What marks can hit of something that is kept.
 
 use super::mirror::Name;
+use super::since::{Place, Since};
 use super::sync::{AtomicU64, Ordering};
 use super::view::{Generation, Verdict, View};
 
@@ -9,13 +10,29 @@ use super::view::{Generation, Verdict, View};
 pub(crate) struct Covered {
     /// Everything is not among them.
     names: Box<[Name]>,
+    /// Of what is marked already, never: so it is judged each time.
     good: AtomicU64,
+    marked: Option<Marked>,
+    place: Option<Place>,
+}
+
+/// It came with a mark on it, to be served until there is a new one.
+#[derive(Clone, Copy, Debug)]
+struct Marked {
+    /// No mark up to this one expires it.
+    known: Generation,
 }
 
 impl Covered {
-    /// `since`: the generation in which its making began, or the smallest of what it was made from.
-    pub(crate) fn new(names: Box<[Name]>, since: Generation) -> Self {
-        Self { names, good: AtomicU64::new(since.0) }
+    /// `since`: where its making began, or the first of what it was made from.
+    pub(crate) fn new(names: Box<[Name]>, since: Since) -> Self {
+        Self { names, good: AtomicU64::new(since.generation.0), marked: None, place: since.place }
+    }
+
+    /// Of what was made elsewhere and has been found to be marked for revalidation, as of `since`.
+    pub(crate) fn marked(names: Box<[Name]>, since: Since) -> Self {
+        let marked = Some(Marked { known: since.generation });
+        Self { names, good: AtomicU64::new(0), marked, place: since.place }
     }
 
     /// What the marks say. Relaxed: every value that this has had says the same, since the names do not change.
@@ -27,6 +44,10 @@ impl Covered {
 
     #[cold]
     fn judge(&self, good: Generation, view: &View) -> Verdict {
+        if let Some(Marked { known }) = self.marked {
+            let (verdict, _) = view.judge(known, &self.names);
+            return verdict.max(Verdict::Revalidate(known));
+        }
         let (verdict, upto) = view.judge(good, &self.names);
         if verdict == Verdict::Good {
             // Whoever judged later knows more.
@@ -38,6 +59,15 @@ impl Covered {
     /// Whoever uses it is good up to here at most.
     pub(crate) fn good(&self) -> Generation {
         Generation(self.good.load(Ordering::Relaxed))
+    }
+
+    /// Where its making began, for others; `None` if it is nobody else's.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.place
+    }
+
+    pub(crate) fn names(&self) -> &[Name] {
+        &self.names
     }
 
     pub(crate) fn has(&self, name: Name) -> bool {

@@ -1,9 +1,11 @@
-//! The ledger of a process that shares no store: it orders marks, and ends with the process.
+//! Who applies marks: the ledger of a process that shares none, and what a process knows of one that it shares.
 
 use std::sync::PoisonError;
 
-use super::mark::Mark;
-use super::sync::Mutex;
+use super::mark::{Mark, Verb};
+use super::mirror::At;
+use super::since::Place;
+use super::sync::{Mutex, MutexGuard};
 use super::view::View;
 use crate::clock::WallTime;
 use crate::testing::rules::{Rule, holds};
@@ -11,10 +13,11 @@ use crate::testing::rules::{Rule, holds};
 /// Marks that are kept apart by default; older ones are folded.
 pub(crate) const MAX_MARKS: usize = 65_536;
 
-/// Orders marks by stamps, and shows them to this process.
+/// Shows marks to this process, one change after the other.
 pub(crate) struct Ledger {
     pub(crate) view: View,
-    /// The newest stamp: microseconds since the Unix epoch, or one more than the one before if the clock did not move on.
+    /// The newest stamp that was made here: microseconds since the Unix epoch, or one more than the one before if the
+    /// clock did not move on.
     stamp: Mutex<u64>,
 }
 
@@ -23,14 +26,84 @@ impl Ledger {
         Self { view: View::new(most), stamp: Mutex::default() }
     }
 
-    /// Gives marks their stamp and applies them. When it returns, nothing that they hit is good any more.
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.stamp.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Without a store: gives marks their stamp and applies them. When it returns, nothing that they hit is good any
+    /// more.
     pub(crate) fn invalidate(&self, marks: &[Mark], now: WallTime) -> u64 {
-        let mut newest = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newest = self.lock();
         let stamp = newest.saturating_add(1).max(now.0);
         *newest = stamp;
         let held = Some(newest).filter(|_| holds(Rule::OneAtATime));
         self.view.apply(marks, stamp);
         drop(held);
         stamp
+    }
+
+    /// The shared ledger has taken marks of this process.
+    pub(crate) fn acknowledged(&self, marks: &[Mark], stamp: u64) {
+        let _one_at_a_time = self.lock();
+        self.view.apply(marks, stamp);
+    }
+
+    /// The shared ledger could not be reached: marks act here, and hit whatever comes from a store, until they are
+    /// [sent](Self::sent).
+    pub(crate) fn unsent(&self, marks: &[Mark]) {
+        let _one_at_a_time = self.lock();
+        self.view.change(|mirror, next| {
+            for mark in marks {
+                let name = self.view.name_of(mark);
+                mirror.apply(name, mark.verb, At { generation: next, stamp: 0 });
+                mirror.unsent(name, mark.verb);
+            }
+            true
+        });
+    }
+
+    /// The shared ledger has them now, with a stamp; `None`: it has others in their place.
+    pub(crate) fn sent(&self, marks: &[Mark], stamp: Option<u64>) {
+        let _one_at_a_time = self.lock();
+        self.view.change(|mirror, next| {
+            for mark in marks {
+                let name = self.view.name_of(mark);
+                if let Some(stamp) = stamp {
+                    mirror.apply(name, mark.verb, At { generation: next, stamp });
+                }
+                mirror.sent(name, mark.verb);
+            }
+            stamp.is_some()
+        });
+    }
+
+    /// What the shared ledger said when it was asked. `lost`: what happens to what is here if it has begun anew, and with
+    /// it marks are lost that nobody here has seen.
+    pub(crate) fn learn(&self, place: Place, marks: &[(Mark, u64)], lost: Verb) {
+        let _one_at_a_time = self.lock();
+        self.view.change(|mirror, next| {
+            let mut marked = false;
+            match mirror.place {
+                Some(known) if known.epoch != place.epoch => {
+                    mirror.forget_stamps();
+                    if holds(Rule::LostHits) {
+                        mirror.apply(None, lost, At { generation: next, stamp: 0 });
+                        marked = true;
+                    }
+                }
+                _ => {}
+            }
+            for (mark, stamp) in marks {
+                let name = self.view.name_of(mark);
+                // One's own comes back.
+                if !mirror.knows(name, mark.verb, *stamp) {
+                    mirror.apply(name, mark.verb, At { generation: next, stamp: *stamp });
+                    marked = true;
+                }
+            }
+            let known = mirror.place.filter(|known| known.epoch == place.epoch).map_or(0, |known| known.stamp);
+            mirror.place = Some(Place { stamp: place.stamp.max(known), ..place });
+            marked
+        });
     }
 }

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 use super::mark::{Kind, Target, Verb};
 use super::path::CanonicalPath;
+use super::since::Place;
 use crate::testing::rules::{Rule, holds};
 
 /// The name of a part of an entry: a keyed hash of its kind and text. Two parts with one name are invalidated together,
@@ -98,9 +99,30 @@ impl Marked {
     }
 }
 
+/// What is marked here and nowhere else yet, by verb.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Unsent {
+    revalidate: u32,
+    expire: u32,
+}
+
+impl Unsent {
+    fn of(&mut self, verb: Verb) -> &mut u32 {
+        match verb {
+            Verb::Revalidate => &mut self.revalidate,
+            Verb::Expire => &mut self.expire,
+        }
+    }
+}
+
 /// Marks by name, bounded: beyond the most that are kept, the oldest are folded into "everything" of their verb, which
 /// can only invalidate too much.
 pub(super) struct Mirror {
+    /// Up to where all marks of the shared ledger are known.
+    pub(super) place: Option<Place>,
+    /// Marks that the shared ledger does not have yet; they hit everything that comes from it. By name, without one
+    /// everything.
+    unsent: HashMap<Option<Name>, Unsent>,
     everything: Marked,
     marks: HashMap<Name, Marked, BuildHasherDefault<Unhashed>>,
     /// In the order in which they were applied, oldest first; some have been raised since.
@@ -112,7 +134,57 @@ pub(super) struct Mirror {
 
 impl Mirror {
     pub(super) fn new(most: usize) -> Self {
-        Self { everything: Marked::default(), marks: HashMap::default(), order: VecDeque::new(), held: 0, most }
+        Self {
+            place: None,
+            unsent: HashMap::new(),
+            everything: Marked::default(),
+            marks: HashMap::default(),
+            order: VecDeque::new(),
+            held: 0,
+            most,
+        }
+    }
+
+    /// Whether a mark of the ledger says nothing new: one of its verb that is at least as new is known. Whatever began
+    /// after that one was applied here began after this one was made.
+    pub(super) fn knows(&self, name: Option<Name>, verb: Verb, stamp: u64) -> bool {
+        let known = |mut marked: Marked| marked.of(verb).stamp >= stamp;
+        known(self.everything) || name.and_then(|name| self.marks.get(&name)).is_some_and(|marked| known(*marked))
+    }
+
+    /// The ledger has begun anew: its stamps cannot be compared with those of the last one.
+    pub(super) fn forget_stamps(&mut self) {
+        for marked in self.marks.values_mut().chain([&mut self.everything]) {
+            marked.revalidate.stamp = 0;
+            marked.expire.stamp = 0;
+        }
+    }
+
+    pub(super) fn unsent(&mut self, name: Option<Name>, verb: Verb) {
+        let count = self.unsent.entry(name).or_default().of(verb);
+        *count = count.saturating_add(1);
+    }
+
+    pub(super) fn sent(&mut self, name: Option<Name>, verb: Verb) {
+        if let Some(unsent) = self.unsent.get_mut(&name) {
+            let count = unsent.of(verb);
+            *count = count.saturating_sub(1);
+            if *unsent == Unsent::default() {
+                self.unsent.remove(&name);
+            }
+        }
+    }
+
+    /// The strongest verb among those marks that the ledger does not have.
+    pub(super) fn strongest_unsent(&self, names: &[Name]) -> Option<Verb> {
+        if self.unsent.is_empty() {
+            return None;
+        }
+        let of = |name: Option<Name>| {
+            let unsent = self.unsent.get(&name)?;
+            Some(if unsent.expire > 0 { Verb::Expire } else { Verb::Revalidate })
+        };
+        names.iter().map(|name| of(Some(*name))).chain([of(None)]).flatten().max()
     }
 
     /// Notes a mark; without a name it is about everything.

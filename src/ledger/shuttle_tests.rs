@@ -36,11 +36,11 @@ impl World {
     }
 
     fn render(&self) -> Arc<(u64, Covered)> {
-        let begin = self.ledger.view.generation();
+        let begin = self.ledger.view.since();
         let version = self.source.load(Ordering::SeqCst);
         thread::yield_now();
         let names = self.ledger.view.names("/", "/", ["source"].into_iter());
-        let since = if holds(Rule::SinceBegin) { begin } else { self.ledger.view.generation() };
+        let since = if holds(Rule::SinceBegin) { begin } else { self.ledger.view.since() };
         Arc::new((version, Covered::new(names, since)))
     }
 

@@ -6,8 +6,9 @@
 
 use std::sync::PoisonError;
 
-use super::mark::{Mark, Target};
+use super::mark::{Mark, Target, Verb};
 use super::mirror::{At, Marked, Mirror, Name, Namer};
+use super::since::{Place, Since};
 use super::sync::{AtomicU64, Ordering, RwLock};
 use crate::testing::rules::{Rule, holds};
 
@@ -34,6 +35,17 @@ pub(crate) enum Verdict {
     Expire,
 }
 
+/// What the marks say about something that was made elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    /// The ledger that it was made by is not the one that is known.
+    Unknown,
+    /// It was made by a newer state of the ledger than is known here.
+    Ahead,
+    /// And up to which generation of this process it was judged.
+    Known(Verdict, Generation),
+}
+
 impl View {
     pub(crate) fn new(most: usize) -> Self {
         Self { generation: AtomicU64::new(1), mirror: RwLock::new(Mirror::new(most)), namer: Namer::default() }
@@ -45,20 +57,60 @@ impl View {
         Generation(self.generation.load(Ordering::Acquire))
     }
 
+    /// Where what begins now begins, for this process and for others.
+    pub(crate) fn since(&self) -> Since {
+        // The place first: what is good up to the generation is good up to the place then.
+        let place = self.mirror.read().unwrap_or_else(PoisonError::into_inner).place;
+        Since { generation: self.generation(), place }
+    }
+
     /// Applies marks of one stamp. When it returns, nothing that they hit is good any more.
     pub(super) fn apply(&self, marks: &[Mark], stamp: u64) {
-        // Only the ledger applies marks, one after the other.
+        self.change(|mirror, next| {
+            for mark in marks {
+                mirror.apply(self.name_of(mark), mark.verb, At { generation: next, stamp });
+            }
+            true
+        });
+    }
+
+    /// Changes the mirror, and says then whether anything was marked. The ledger does one change after the other.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Mirror, u64) -> bool) {
         let next = self.generation.load(Ordering::Relaxed) + 1;
         if !holds(Rule::MarkFirst) {
             self.generation.store(next, Ordering::Release);
         }
         let mut mirror = self.mirror.write().unwrap_or_else(PoisonError::into_inner);
-        for mark in marks {
-            let name = (mark.target != Target::Everything).then(|| self.namer.of(&mark.target));
-            mirror.apply(name, mark.verb, At { generation: next, stamp });
+        if change(&mut mirror, next) {
+            // Whoever sees the place in the mirror sees the generation too.
+            self.generation.store(next, Ordering::Release);
         }
-        drop(mirror);
-        self.generation.store(next, Ordering::Release);
+    }
+
+    /// What a mark is about; `None` for everything.
+    pub(super) fn name_of(&self, mark: &Mark) -> Option<Name> {
+        (mark.target != Target::Everything).then(|| self.namer.of(&mark.target))
+    }
+
+    /// Judges what others have made, or this process in an earlier life.
+    pub(crate) fn judge_foreign(&self, made: Place, names: &[Name]) -> Foreign {
+        let upto = self.generation();
+        let mirror = self.mirror.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(place) = mirror.place.filter(|place| place.epoch == made.epoch) else {
+            return Foreign::Unknown;
+        };
+        if made.stamp > place.stamp && holds(Rule::AheadIsUnknown) {
+            return Foreign::Ahead;
+        }
+        let Marked { revalidate, expire } = mirror.newest(names);
+        let unsent = mirror.strongest_unsent(names).filter(|_| holds(Rule::UnsentHits));
+        if expire.stamp > made.stamp || unsent == Some(Verb::Expire) {
+            Foreign::Known(Verdict::Expire, upto)
+        } else if revalidate.stamp > made.stamp || unsent == Some(Verb::Revalidate) {
+            Foreign::Known(Verdict::Revalidate(upto), upto)
+        } else {
+            Foreign::Known(Verdict::Good, upto)
+        }
     }
 
     /// Judges what was rendered here and is known to be good up to `known`; if it is good, it is so up to the generation

@@ -124,7 +124,7 @@ impl<B: BuildHasher + Clone + Default> Memory<B> {
 mod tests {
     use super::*;
     use crate::clock::MonoTime;
-    use crate::ledger::{Covered, Generation};
+    use crate::ledger::{Covered, Generation, Since};
     use crate::memory::PassNote;
     use crate::policy::response::Pass;
     use std::hash::{BuildHasherDefault, Hasher};
@@ -149,7 +149,7 @@ mod tests {
         let memory = Memory::<BuildHasherDefault<OneBit>>::new(16 << 20).expect("large enough");
         let key = |n: u16| CacheKey::new(&n.to_be_bytes());
         for n in 0..500 {
-            let covered = Covered::new(Box::default(), Generation(1));
+            let covered = Covered::new(Box::default(), Since { generation: Generation(1), place: None });
             let note = PassNote { reason: Pass::Vary, until: MonoTime(u64::from(n)), begun: 0, covered };
             memory.put(key(n), Slot::Pass(Arc::new(note)));
         }

@@ -87,6 +87,18 @@ impl Window {
         Self { fresh_for, kept_for, ..*self }
     }
 
+    /// As three numbers of microseconds: when it was rendered, how long it is fresh, how long it is kept.
+    pub(crate) fn to_micros(self) -> [u64; 3] {
+        [self.rendered_at.0, self.fresh_for, self.kept_for]
+    }
+
+    /// What [`to_micros`](Self::to_micros) wrote; `None` if it cannot have.
+    pub(crate) fn from_micros([rendered_at, fresh_for, kept_for]: [u64; 3]) -> Option<Self> {
+        let never = fresh_for == u64::MAX && kept_for == u64::MAX;
+        let limited = fresh_for <= kept_for && kept_for < u64::MAX;
+        (never || limited).then_some(Self { rendered_at: WallTime(rendered_at), fresh_for, kept_for })
+    }
+
     /// From when on it may not be used.
     pub(crate) fn expires_at(&self) -> WallTime {
         WallTime(self.rendered_at.0.saturating_add(self.kept_for))

@@ -8,7 +8,7 @@ use http::Extensions;
 
 use crate::clock::WallTime;
 use crate::key::CacheKey;
-use crate::ledger::Generation;
+use crate::ledger::Since;
 use crate::memory::Value;
 use crate::policy::freshness::Revalidate;
 use crate::policy::life::Life;
@@ -90,8 +90,8 @@ pub(crate) struct Notes {
     pub(crate) used: Life,
     /// From when on something of what was used may not be used.
     until: Option<WallTime>,
-    /// The smallest generation of what was used.
-    since: Option<Generation>,
+    /// Up to where all that was used is known to be good.
+    since: Option<Since>,
     refused: Option<Pass>,
     ended: bool,
 }
@@ -124,8 +124,12 @@ impl Notes {
     }
 
     /// Since when what was begun then is good: not before what was used.
-    pub(crate) fn since(&self, begin: Generation) -> Generation {
-        self.since.map_or(begin, |used| used.min(begin))
+    pub(crate) fn since(&self, begin: Since) -> Since {
+        match self.since {
+            // What was found to be good after the begin is as good as what was made after it.
+            Some(used) if used.generation < begin.generation => begin.min(used),
+            _ => begin,
+        }
     }
 
     /// How long what was used may still be used.
@@ -304,7 +308,7 @@ impl RenderContext {
             notes.until = Some(notes.until.map_or(expires, |until| until.min(expires)));
             notes.refused = notes.refused.or(value.refused);
             if holds(Rule::SinceData) {
-                let good = value.covered.good();
+                let good = Since { generation: value.covered.good(), place: value.covered.place() };
                 notes.since = Some(notes.since.map_or(good, |since| since.min(good)));
             }
         });

@@ -115,7 +115,7 @@ impl<S: Bounds> Core<S> {
         }
         let runtime = self.may_render(key)?;
         let shared = self.shared();
-        let arrived = self.view().generation();
+        let arrived = self.view().since();
         let head_key;
         let table_key = if admitted.head {
             if let Some(place) = shared.flights.follow(key, arrived) {
@@ -170,7 +170,7 @@ impl<S: Bounds> Core<S> {
     ) -> Result<Found, Bypass> {
         let runtime = self.may_render(key)?;
         let key = CacheKey::new(key);
-        let (flight, waiter) = lone_flight(key.clone(), self.view().generation()).ok_or(Bypass::NoRuntime)?;
+        let (flight, waiter) = lone_flight(key.clone(), self.view().since()).ok_or(Bypass::NoRuntime)?;
         self.lead(flight, key, request, route, Purpose::Show)?.spawn(&runtime, None);
         Ok(Found::Wait(waiter, admitted))
     }
@@ -187,7 +187,7 @@ impl<S: Bounds> Core<S> {
         admitted: Admitted,
     ) {
         let shared = self.shared();
-        let began = self.view().generation();
+        let began = self.view().since();
         if !page.back_off.may_retry(shared.time.monotonic(), marked) || shared.flights.has(page.key.as_bytes()) {
             return;
         }
@@ -220,7 +220,7 @@ impl<S: Bounds> Core<S> {
         };
         let (key, now) = (CacheKey::new(key), shared.time.monotonic());
         let due = || matches!(shared.memory.get(key.as_bytes()), Some(Slot::Pass(note)) if now >= note.until);
-        if let Some(flight) = shared.flights.start(&key, self.view().generation(), due)
+        if let Some(flight) = shared.flights.start(&key, self.view().since(), due)
             && let Ok(lead) = self.lead(flight, key, request, route, Purpose::LookAgain { was })
         {
             lead.spawn(&runtime, Some(permit));

@@ -31,6 +31,12 @@ pub(crate) enum Rule {
     FreshData,
     /// A computation that somebody else has started is judged when it ends.
     JudgeJoined,
+    /// What was made by a newer state of the ledger than is known here cannot be judged.
+    AheadIsUnknown,
+    /// Marks that the shared ledger does not have yet hit whatever comes from a store.
+    UnsentHits,
+    /// When the shared ledger has begun anew, marks are lost that might have hit what is here.
+    LostHits,
 }
 
 #[cfg(not(test))]
