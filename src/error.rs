@@ -37,7 +37,7 @@ impl ConfigError {
     }
 }
 
-/// Why nothing was invalidated.
+/// Why nothing was invalidated, or not everywhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidateError {
@@ -47,6 +47,13 @@ pub enum InvalidateError {
     /// Pages can only be rendered where a tokio runtime with timers is.
     #[error("there is no tokio runtime with timers here, which it takes to render pages")]
     NoRuntime,
+    /// The store cannot be reached: it is in effect in this process, and will be sent when the store is back. If the
+    /// process ends before that, it is lost; a repetition does no harm.
+    #[error("invalidated in this process only, because {problem}")]
+    LocalOnly {
+        /// What the store said.
+        problem: String,
+    },
 }
 
 /// Why there is no data.
@@ -174,12 +181,14 @@ impl IntoResponse for DataError {
     }
 }
 
-/// A handler may return it: 400 where what it names cannot be, else 500; without a word about why.
+/// A handler may return it: 400 where what it names cannot be, 503 where the store cannot be reached, else 500; without a
+/// word about why.
 impl IntoResponse for InvalidateError {
     fn into_response(self) -> Response {
         match self {
             Self::Invalid(_) => StatusCode::BAD_REQUEST.into_response(),
             Self::NoRuntime => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            Self::LocalOnly { .. } => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         }
     }
 }

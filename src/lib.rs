@@ -111,6 +111,7 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
+mod backing;
 mod clock;
 pub mod config;
 mod contained;

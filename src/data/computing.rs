@@ -223,6 +223,7 @@ impl Spec {
     /// Computes, and seals what came of it.
     async fn make(&self, context: &RenderContext, began: Since, compute: Compute) -> Outcome {
         let place = self.shared.next_render();
+        let began_at = self.shared.time.monotonic();
         let body = match contained(async { compute().await }).await {
             Ok(body) => body?,
             Err(panic) => {
@@ -245,6 +246,7 @@ impl Spec {
             tags: tags.into(),
             refused,
             begun: place,
+            began_at,
             covered: Covered::new(names, notes.since(began)),
             back_off: BackOff::default(),
             failure: Mutex::default(),
@@ -295,12 +297,19 @@ struct Task {
 impl Task {
     async fn run(self, compute: Compute, permit: Option<OwnedSemaphorePermit>) {
         let behind = permit.is_some();
-        let Some(outcome) = self.supervise(compute, permit).await else {
+        let (shared, key) = (&self.spec.shared, &self.spec.key);
+        let begun = shared.time.wall();
+        let mut found = false;
+        let Some(outcome) = self.supervise(compute, permit, &mut found).await else {
             return;
         };
-        self.spec.ended(&outcome, self.computation.began, behind);
-        let (shared, key) = (&self.spec.shared, &self.spec.key);
+        if !found {
+            self.spec.ended(&outcome, self.computation.began, behind);
+        }
         let slot = outcome.as_ref().ok().and_then(|value| self.spec.slot(value));
+        if let (Some(Slot::Value(value)), false) = (&slot, found || shared.is_closing()) {
+            self.spec.tell_store_of(value, begun);
+        }
         shared.computations.leave(key, &self.computation, || {
             if let Some(slot) = slot.filter(|_| !shared.is_closing()) {
                 shared.memory.put(key.clone(), slot);
@@ -311,9 +320,21 @@ impl Task {
 
     /// Works until the value is there, shutdown ends the patience, or nobody waits and there is no room for orphans:
     /// then nobody hears of it.
-    async fn supervise(&self, compute: Compute, mut permit: Option<OwnedSemaphorePermit>) -> Option<Outcome> {
+    async fn supervise(
+        &self,
+        compute: Compute,
+        mut permit: Option<OwnedSemaphorePermit>,
+        found: &mut bool,
+    ) -> Option<Outcome> {
         let (spec, shared, done) = (&self.spec, &self.spec.shared, &self.computation.done);
-        let make = spec.make(&self.context, self.computation.began, compute);
+        let make = async {
+            let there = spec.fetch().await;
+            *found = there.is_some();
+            match there {
+                Some(value) => Ok(value),
+                None => spec.make(&self.context, self.computation.began, compute).await,
+            }
+        };
         let mut work = pin!(tokio::time::timeout(shared.render_timeout, make));
         // What never waits leaves nothing of the task's budget, without which nothing else is heard of.
         let mut stop = pin!(unconstrained(shared.stop.cancelled()));

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::computing::{Entered, Spec};
+use crate::backing::{Backing, Trust};
 use crate::clock::WallTime;
 use crate::error::DataError;
 use crate::isr::{Mode, Shared};
@@ -48,9 +49,10 @@ impl Wanted<'_> {
     }
 
     /// Of a value for this caller, who may want it for a shorter time than whoever computed it.
-    fn standing(&self, value: &Value, now: WallTime) -> Standing {
+    pub(super) fn standing(&self, value: &Value, now: WallTime, trust: Trust) -> Standing {
         let window = value.window.within(self.life.fresh(), self.life.expire);
-        Standing::of(&window, &value.covered, now, &self.shared.ledger.view)
+        let standing = Standing::of(&window, &value.covered, now, &self.shared.ledger.view);
+        trust.temper(standing, value.began_at, || self.shared.time.monotonic())
     }
 
     /// What is there, if it is fresh.
@@ -59,7 +61,10 @@ impl Wanted<'_> {
             return None;
         }
         let value = self.found()?;
-        (self.standing(&value, self.shared.time.wall()) == Standing::Fresh).then_some(value)
+        // Before anything is judged by it.
+        let trust = self.shared.trust();
+        (trust != Trust::Old && self.standing(&value, self.shared.time.wall(), trust) == Standing::Fresh)
+            .then_some(value)
     }
 
     /// It is used: for an answer, or for what is being made.
@@ -97,10 +102,11 @@ impl Wanted<'_> {
             let Some(runtime) = runtime.as_ref().filter(|_| keeps) else {
                 return spec.compute_here(compute, runtime.is_some()).await;
             };
+            let trust = Backing::verify(shared).await;
             let now = shared.time.wall();
             if let Some(value) = self.found().filter(useful) {
                 let tired = |marked| value.back_off.tired(shared.time.monotonic(), marked);
-                match self.standing(&value, now) {
+                match self.standing(&value, now, trust) {
                     Standing::Fresh => return Ok(value),
                     Standing::Stale(marked) if work.is_none() => {
                         shared.counters.data_stale.add();
@@ -115,7 +121,8 @@ impl Wanted<'_> {
                     Standing::Stale(_) | Standing::Gone => {}
                 }
             }
-            let find = || self.found().filter(useful).filter(|value| self.standing(value, now) == Standing::Fresh);
+            let find =
+                || self.found().filter(useful).filter(|value| self.standing(value, now, trust) == Standing::Fresh);
             let mut place = match shared.computations.enter(self.key.as_bytes(), &shared.ledger.view, find) {
                 Entered::Found(value) => return Ok(value),
                 Entered::Full => return spec.compute_here(compute, true).await,
@@ -135,7 +142,7 @@ impl Wanted<'_> {
                 Err(problem) if own || matches!(problem, DataError::TimedOut { .. }) => return Err(problem),
                 Err(_) => continue,
             };
-            let good = match self.standing(&value, shared.time.wall()) {
+            let good = match self.standing(&value, shared.time.wall(), shared.trust()) {
                 Standing::Fresh => true,
                 Standing::Stale(_) => own || work.is_none(),
                 Standing::Gone => own,

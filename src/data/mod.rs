@@ -11,10 +11,12 @@
 //! - `request`: what is asked for, in the caller's words.
 //! - `args`: arguments as bytes.
 //! - `get`: what is done about it.
+//! - `fetch`: what the store has of a value.
 //! - `computing`: the computations that run, by key, and the task of each.
 
 mod args;
 mod computing;
+mod fetch;
 mod get;
 mod request;
 

@@ -36,7 +36,8 @@ impl Draft<'_> {
         let length = self.chunks.iter().map(Bytes::len).sum();
         let mut body = Vec::with_capacity(length);
         self.chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
-        let page = Kept { status: self.status, headers: self.headers, body: Bytes::from(body.into_boxed_slice()) };
+        let page =
+            Kept { status: self.status, headers: self.headers, body: Bytes::from(body.into_boxed_slice()), besides: 0 };
         page.seal(self.window, route, profile)
     }
 }
@@ -46,6 +47,8 @@ pub(crate) struct Kept<'a> {
     pub(crate) status: StatusCode,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: Bytes,
+    /// Bytes that the body keeps alive besides its own.
+    pub(crate) besides: usize,
 }
 
 impl Kept<'_> {
@@ -62,7 +65,7 @@ impl Kept<'_> {
             headers.insert(header::ETAG, etag(&headers, &body));
         }
         let (headers, values) = compact(&headers, profile);
-        let weight = size_of::<Entry>() + body.len() + heap_bytes(&headers, values);
+        let weight = size_of::<Entry>() + body.len() + self.besides + heap_bytes(&headers, values);
         Entry { status: self.status, headers, body, window, weight }
     }
 }

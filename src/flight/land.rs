@@ -49,6 +49,9 @@ impl Lead {
         if !self.keeps() {
             return;
         }
+        if veto {
+            self.tell_store_of_veto();
+        }
         if let Purpose::Regenerate { old, .. } = &self.purpose
             && !veto
         {
@@ -71,6 +74,17 @@ impl Lead {
                  its data included; without one of its tags the page would outlive its invalidation"
             );
         }
+    }
+
+    fn found(&self, page: Arc<Page>) -> Outcome {
+        let slot = Slot::Page(Arc::clone(&page));
+        if self.shared.memory.admits(&page.key, &slot) && !self.shared.is_closing() {
+            let put = || self.shared.memory.put(page.key.clone(), slot);
+            if self.shared.flights.hold(&page.key, put) {
+                self.shared.renderers.note(&self.recipe, &page.key, page.maker.is_for_head());
+            }
+        }
+        Outcome::Found(page)
     }
 
     fn remember(&self, reason: Pass) {
@@ -103,6 +117,11 @@ impl Lead {
     pub(super) fn land(&self, landing: Landing) {
         let outcome = match landing {
             Landing::Page(page, head) => self.keep(page, head),
+            Landing::Found(page) => self.found(page),
+            Landing::LeftToOthers => {
+                self.left_to_others();
+                Outcome::Abandoned
+            }
             Landing::Pass { reason, veto } => {
                 self.warn_of_tags(reason);
                 self.not_kept(reason, veto);
@@ -132,6 +151,7 @@ impl Lead {
             Landing::Abandoned => Outcome::Abandoned,
         };
         telemetry::landed(&self.shared, &self.recipe, &self.context.key, &outcome, self.purpose.as_str());
+        self.give_back(&outcome);
         self.shared.flights.leave(&self.flight);
         self.flight.end(outcome);
         give_up_body(&self.flight);
@@ -151,6 +171,7 @@ impl Lead {
             if !self.shared.is_closing() && self.shared.flights.hold(&page.key, put) {
                 self.shared.renderers.note(&self.recipe, &page.key, page.maker.is_for_head());
                 telemetry::stored(&self.shared, &self.recipe, &page);
+                self.tell_store_of(&page);
             }
         }
         Outcome::Page(page, head)
@@ -164,6 +185,7 @@ impl Drop for Lead {
                 // Outside of what is contained: the drop of a body, for example.
                 self.failed("panicked");
             }
+            self.give_back(&Outcome::Abandoned);
             abandon(&self.shared, &self.flight);
         }
     }

@@ -2,7 +2,8 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use axum::response::{IntoResponse, Response};
@@ -18,6 +19,7 @@ use super::capture::capture;
 use super::outcome::{Failure, Head, Outcome};
 use super::running::{Flight, Verdict};
 use super::source::{Next, Source};
+use crate::clock::{MonoTime, WallTime};
 use crate::contained::{Panic, contained};
 use crate::entry::clean;
 use crate::isr::Shared;
@@ -70,6 +72,10 @@ impl Purpose {
 /// What the leader comes back with.
 pub(super) enum Landing {
     Page(Arc<Page>, Arc<Head>),
+    /// The store had it.
+    Found(Arc<Page>),
+    /// Another process renders it.
+    LeftToOthers,
     /// `veto`: an old entry is removed.
     Pass {
         reason: Pass,
@@ -109,6 +115,14 @@ pub(crate) struct Lead {
     inner_path: Box<str>,
     /// The place of this render among those of the process.
     pub(super) begun: u64,
+    pub(super) began_at: MonoTime,
+    /// The same for others.
+    pub(super) wall: WallTime,
+    /// The token of the lease on this render, if there is one.
+    pub(super) lease: OnceLock<u64>,
+    pub(super) given_back: AtomicBool,
+    /// The store had something under the key.
+    pub(super) known: AtomicBool,
 }
 
 impl Lead {
@@ -123,8 +137,20 @@ impl Lead {
         let inner_path = key.parts().inner.into();
         let mode = recipe.route.settings().mode;
         let context = Arc::new(RenderContext::new(shared.id, key, recipe.pattern(), purpose.reason(), mode));
-        let begun = shared.next_render();
-        Self { shared, flight, recipe, purpose, context, inner_path, begun }
+        Self {
+            begun: shared.next_render(),
+            began_at: shared.time.monotonic(),
+            wall: shared.time.wall(),
+            lease: OnceLock::new(),
+            given_back: AtomicBool::new(false),
+            known: AtomicBool::new(false),
+            shared,
+            flight,
+            recipe,
+            purpose,
+            context,
+            inner_path,
+        }
     }
 
     /// Spawns the task. `permit`: what background work holds while it runs.
@@ -147,10 +173,14 @@ impl Lead {
         // A body that drips may take its time for those who read it, but not a place among the background renders.
         let limit = self.shared.render_timeout.saturating_mul(BACKGROUND_RENDERS);
         let mut overdue = pin!(unconstrained(tokio::time::sleep(limit)));
+        let mut lease = pin!(self.prolong());
         let mut late = false;
         poll_fn(|cx| {
             if let Poll::Ready(landing) = work.as_mut().poll(cx) {
                 return Poll::Ready(landing);
+            }
+            if self.lease.get().is_some() {
+                let _ = lease.as_mut().poll(cx);
             }
             if stop.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Landing::Abandoned);
@@ -176,6 +206,9 @@ impl Lead {
     }
 
     async fn work(&self) -> Landing {
+        if let Some(landing) = self.fetch().await {
+            return landing;
+        }
         let response = match self.render().await {
             Ok(response) => response,
             Err(landing) => return self.doubt(landing).await,

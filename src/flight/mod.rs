@@ -11,6 +11,7 @@
 //! - `body`: the chunks of a growing body, how far each watcher has read, and where the leader has to wait.
 //! - `waiter`: a visitor's place in a flight, and the body that reads along.
 //! - `lead`: the leader's task: render, judge.
+//! - `fetch`: what the store has, and the lease on rendering.
 //! - `land`: what the memory tier and the waiters learn from it.
 //! - `capture`: the body of a render on its way into an entry.
 //! - `source`: that body with everything that can go wrong contained.
@@ -20,6 +21,7 @@
 mod beliefs;
 mod body;
 mod capture;
+mod fetch;
 mod land;
 mod lead;
 mod outcome;

@@ -30,6 +30,8 @@ pub(crate) struct Failure {
 #[derive(Clone)]
 pub(crate) enum Outcome {
     Page(Arc<Page>, Arc<Head>),
+    /// The store had it: it is served as if it had been found in memory.
+    Found(Arc<Page>),
     Failure(Arc<Failure>),
     /// Not shareable: each visitor's own request goes to the handler.
     Pass(Pass),
@@ -46,6 +48,7 @@ impl Outcome {
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Page(..) => "page",
+            Self::Found(_) => "found",
             Self::Failure(_) => "failure",
             Self::Pass(reason) => reason.as_str(),
             Self::Broken(_) => "broken",

@@ -1,5 +1,6 @@
 //! What is configured once.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +9,25 @@ use tokio::sync::Semaphore;
 
 use super::handle::Isr;
 use super::shared::{Settings, Shared};
+use crate::backing::{Backing, OnUnknown, Options};
 use crate::clock::{Clock, Time};
+use crate::entry::codec::SigningKeys;
 use crate::error::ConfigError;
 use crate::key::Ids;
 use crate::ledger::MAX_MARKS;
 use crate::memory::{DEFAULT_MEMORY_BYTES, Memory};
 use crate::policy::profile::ResponseHeaders;
+use crate::store::{Deadlines, Store};
 
 /// Default of [`IsrBuilder::render_timeout`].
 const RENDER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Defaults of the settings for a store.
+const COHERENCE: Duration = Duration::from_secs(1);
+const MAX_UNVERIFIED: Duration = Duration::from_secs(30);
+const RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
+const DEADLINES: Deadlines =
+    Deadlines { read: Duration::from_millis(100), begin: Duration::from_millis(150), write: Duration::from_secs(1) };
 
 /// Whether pages are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +54,32 @@ pub struct IsrBuilder {
     render_timeout: Duration,
     max_regenerations: usize,
     max_marks: usize,
+    store: Option<AnyStore>,
+    coherence: Duration,
+    max_unverified: Duration,
+    retention: Duration,
+    on_unknown: OnUnknown,
+    store_deadlines: Deadlines,
+    signing_keys: SecretKeys,
+}
+
+/// A store, whatever it is.
+struct AnyStore(Arc<dyn Store>);
+
+impl fmt::Debug for AnyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.profile().name)
+    }
+}
+
+/// Nobody sees them in a log.
+#[derive(Default)]
+struct SecretKeys(Vec<Vec<u8>>);
+
+impl fmt::Debug for SecretKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} keys", self.0.len())
+    }
 }
 
 impl IsrBuilder {
@@ -56,6 +93,13 @@ impl IsrBuilder {
             time: Time::system(),
             render_timeout: RENDER_TIMEOUT,
             max_marks: MAX_MARKS,
+            store: None,
+            coherence: COHERENCE,
+            max_unverified: MAX_UNVERIFIED,
+            retention: RETENTION,
+            on_unknown: OnUnknown::default(),
+            store_deadlines: DEADLINES,
+            signing_keys: SecretKeys::default(),
             max_regenerations: 2 * std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -126,13 +170,88 @@ impl IsrBuilder {
         Self { max_marks: n, ..self }
     }
 
+    /// What keeps entries beyond the process, and its ledger of invalidations. Default: none, memory only.
+    ///
+    /// Pages and cached data are read from it when memory does not have them, and written to it in the background.
+    /// Processes that share a store share its invalidations, whatever their deployment. A store that is down, slow or
+    /// damaged costs a request one bounded wait at most ([`store_deadlines`](Self::store_deadlines)), and after some
+    /// failures in a row it is not asked by requests at all until it is back.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(AnyStore(Arc::new(store)));
+        self
+    }
+
+    /// How long after an invalidation has returned the others who share the store may serve what they know, besides
+    /// what the store itself needs. Each asks the store's ledger twice in this time. Default: 1 s; the same in all processes.
+    pub fn coherence(self, coherence: Duration) -> Self {
+        Self { coherence, ..self }
+    }
+
+    /// For how long pages count as fresh when the store's ledger cannot be asked, since it was asked last or since they
+    /// were rendered; then they are served stale, and rendered again. Default: 30 s.
+    pub fn max_unverified(self, limit: Duration) -> Self {
+        Self { max_unverified: limit, ..self }
+    }
+
+    /// How long the store keeps an entry since it was written: its physical life, not how long it is fresh. Pages that
+    /// are fresh for ever may be forgotten too. Default: 30 days; at least 1 s.
+    pub fn retention(self, retention: Duration) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// What happens to entries of which it cannot be known whether they were invalidated, because the store's ledger was
+    /// lost. Default: [`OnUnknown::Render`].
+    pub fn on_unknown(self, on_unknown: OnUnknown) -> Self {
+        Self { on_unknown, ..self }
+    }
+
+    /// How long the store may take: for one read, for all that a request waits for before it is rendered, and for one
+    /// write. Default: 100 ms, 150 ms and 1 s.
+    pub fn store_deadlines(self, read: Duration, begin: Duration, write: Duration) -> Self {
+        Self { store_deadlines: Deadlines { read, begin, write }, ..self }
+    }
+
+    /// Signs the entries of the store (HMAC-SHA-256), so that who can write to it but does not know a key cannot make
+    /// pages. The first key signs, each of them is accepted: to change keys, put the new one in front and drop the old
+    /// one later. At least 16 bytes each. Default: none.
+    ///
+    /// It does not keep anybody from deleting entries, or from putting old ones back.
+    pub fn signing_keys<K: Into<Vec<u8>>>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
+        self.signing_keys = SecretKeys(keys.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The store and its settings; `None` where nothing is kept.
+    fn backing(&mut self) -> Result<Option<Arc<Backing>>, ConfigError> {
+        let Deadlines { read, begin, write } = self.store_deadlines;
+        for (setting, duration, least) in [
+            ("coherence", self.coherence, Duration::from_millis(10)),
+            ("retention", self.retention, Duration::from_secs(1)),
+            ("store_deadlines", read.min(begin).min(write), Duration::from_millis(1)),
+        ] {
+            if duration < least {
+                return Err(ConfigError::new(setting, format!("at least {least:?}"), format_args!("{duration:?}")));
+            }
+        }
+        let options = Options {
+            deadlines: self.store_deadlines,
+            coherence: self.coherence,
+            max_unverified: self.max_unverified,
+            retention: self.retention,
+            on_unknown: self.on_unknown,
+            keys: SigningKeys::new(&self.signing_keys.0)?,
+        };
+        let store = self.store.take().filter(|_| self.mode == Mode::Production);
+        Ok(store.map(|AnyStore(store)| Arc::new(Backing::new(store, options, self.memory_bytes / 4))))
+    }
+
     /// Makes the handle. Starts nothing: tasks are spawned on the runtime of the request that causes them, which needs
     /// tokio's time driver.
     ///
     /// # Errors
     ///
     /// When a setting cannot work; the error says which, what was expected and what came.
-    pub fn build(self) -> Result<Isr, ConfigError> {
+    pub fn build(mut self) -> Result<Isr, ConfigError> {
         let memory = Memory::new(self.memory_bytes)?;
         if self.render_timeout.is_zero() {
             return Err(ConfigError::new("render_timeout", "more than zero", "0s"));
@@ -147,8 +266,9 @@ impl IsrBuilder {
         if self.max_marks == 0 {
             return Err(ConfigError::new("max_marks", "at least 1", 0));
         }
-        // No store is shared: without an id there is nothing to keep apart.
-        let scope = self.ids.scope(false, |name| std::env::var_os(name))?;
+        let backing = self.backing()?;
+        // Where no store is shared there is nothing to keep apart without an id.
+        let scope = self.ids.scope(backing.is_some(), |name| std::env::var_os(name))?;
         let public_host = self.public_origin.map(|origin| public_host(&origin)).transpose()?;
         self.headers.check()?;
         let mut headers = self.headers;
@@ -167,6 +287,7 @@ impl IsrBuilder {
             max_marks: self.max_marks,
             memory_bytes: self.memory_bytes,
             memory,
+            backing,
         })))
     }
 }

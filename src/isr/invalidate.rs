@@ -1,5 +1,8 @@
 //! Invalidation on demand.
 
+use tokio::time::Instant;
+
+use crate::backing;
 use crate::error::InvalidateError;
 use crate::isr::Isr;
 use crate::ledger::{Mark, Target, Verb};
@@ -15,15 +18,21 @@ pub struct Invalidated {
     pub marks: usize,
     /// The place of the marks in the order of all: microseconds since the Unix epoch, or one more than the mark before.
     pub stamp: u64,
+    /// From when on all processes know it; `None` where there is no other.
+    everywhere: Option<Instant>,
 }
 
 impl Invalidated {
     /// Waits until the marks are in effect in every process of the cluster: read your own writes through any of them.
     ///
-    /// In this process they are in effect when the verb has returned. Without a store there is no other one, and this
-    /// returns at once.
-    #[expect(clippy::unused_async, reason = "with a store it waits for the others")]
-    pub async fn everywhere(&self) {}
+    /// In this process they are in effect when the verb has returned; in the others
+    /// [`IsrBuilder::coherence`](crate::IsrBuilder::coherence) and what the store needs later, which is what this waits
+    /// for. Without a store there is no other one, and it returns at once.
+    pub async fn everywhere(&self) {
+        if let Some(at) = self.everywhere {
+            tokio::time::sleep_until(at).await;
+        }
+    }
 }
 
 /// What is invalidated takes effect before a method returns: from then on an expired page is never served, and a
@@ -34,8 +43,12 @@ impl Invalidated {
 /// asks next waits for the new one. CDNs and browsers in front are not reached: what they keep, they keep for as long
 /// as the headers allow.
 ///
+/// With a store, the mark is in its ledger when a method returns, and every process that shares it obeys it
+/// [`IsrBuilder::coherence`](crate::IsrBuilder::coherence) later. A call goes on when nobody waits for it any more.
+///
 /// Every method may be called from any task. It fails with [`InvalidateError::Invalid`] if what it names cannot be: then
-/// nothing was invalidated.
+/// nothing was invalidated; and with [`InvalidateError::LocalOnly`] if the store cannot be reached: then it is in effect in
+/// this process, and is sent to the others when the store is back.
 impl Isr {
     /// Revalidates what carries a tag: pages, and cached data.
     ///
@@ -140,7 +153,7 @@ impl Isr {
     ///
     /// # Errors
     ///
-    /// None without a store.
+    /// [`InvalidateError::LocalOnly`] if the store cannot be reached.
     pub async fn revalidate_all(&self) -> Result<Invalidated, InvalidateError> {
         self.mark(Verb::Revalidate, vec![Target::Everything]).await
     }
@@ -149,18 +162,28 @@ impl Isr {
     ///
     /// # Errors
     ///
-    /// None without a store.
+    /// [`InvalidateError::LocalOnly`] if the store cannot be reached.
     pub async fn expire_all(&self) -> Result<Invalidated, InvalidateError> {
         self.mark(Verb::Expire, vec![Target::Everything]).await
     }
 
     /// One step of the ledger: all or nothing.
-    #[expect(clippy::unused_async, reason = "with a store its ledger is asked")]
     pub(crate) async fn mark(&self, verb: Verb, targets: Vec<Target>) -> Result<Invalidated, InvalidateError> {
         let marks: Vec<Mark> = targets.into_iter().map(|target| Mark { verb, target }).collect();
-        let stamp = self.shared.ledger.invalidate(&marks, self.shared.time.wall());
-        crate::telemetry::invalidated(&self.shared, verb, &marks);
-        Ok(Invalidated { verb, marks: marks.len(), stamp })
+        let shared = &self.shared;
+        crate::telemetry::invalidated(shared, verb, &marks);
+        let Some(backing) = &shared.backing else {
+            let stamp = shared.ledger.invalidate(&marks, shared.time.wall());
+            return Ok(Invalidated { verb, marks: marks.len(), stamp, everywhere: None });
+        };
+        let count = marks.len();
+        match backing::mark(shared, backing, marks.into()).await {
+            Ok(stamp) => {
+                let everywhere = Instant::now().checked_add(backing.everywhere());
+                Ok(Invalidated { verb, marks: count, stamp, everywhere })
+            }
+            Err(problem) => Err(InvalidateError::LocalOnly { problem: problem.chain() }),
+        }
     }
 }
 

@@ -98,7 +98,11 @@ impl Isr {
             return Err(InvalidateError::NoRuntime);
         }
         let name = self.shared.ledger.view.name(&target);
-        self.mark(Verb::Revalidate, vec![target]).await?;
+        match self.mark(Verb::Revalidate, vec![target]).await {
+            // It is in effect here, where the pages are rendered.
+            Ok(_) | Err(InvalidateError::LocalOnly { .. }) => {}
+            Err(problem) => return Err(problem),
+        }
         let mut keys = self.shared.memory.keys_of(name);
         // Whoever waits for this from inside of a render would wait for himself.
         keys.retain(|key| !RenderContext::rendering(self.shared.id, key.as_bytes()));

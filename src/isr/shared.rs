@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::builder::Mode;
+use crate::backing::{Backing, Trust};
 use crate::clock::Time;
 use crate::data::Computations;
 use crate::flight::{Beliefs, CaptureBudget, Table, Warnings};
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) render_timeout: Duration,
     pub(crate) memory: Memory,
     pub(crate) ledger: Ledger,
+    pub(crate) backing: Option<Arc<Backing>>,
     pub(crate) flights: Table,
     pub(crate) computations: Computations,
     pub(crate) beliefs: Beliefs,
@@ -76,6 +78,7 @@ impl Shared {
             capture: CaptureBudget::new(settings.memory_bytes / 4),
             memory: settings.memory,
             ledger: Ledger::new(settings.max_marks),
+            backing: settings.backing,
             flights: Table::new(MAX_WAITERS),
             computations: Computations::default(),
             beliefs: Beliefs::default(),
@@ -132,6 +135,12 @@ impl Shared {
         })
     }
 
+    /// How far what is known of the ledger can be relied on. Asked before something is judged by it.
+    #[inline]
+    pub(crate) fn trust(&self) -> Trust {
+        self.backing.as_ref().map_or(Trust::Verified, |backing| backing.trust(self.time.monotonic()))
+    }
+
     /// Jitter; not for secrets.
     pub(crate) fn noise(&self) -> u64 {
         self.noise.0.hash_one(self.noise.1.fetch_add(1, Ordering::Relaxed))
@@ -156,4 +165,5 @@ pub(super) struct Settings {
     pub(super) max_marks: usize,
     pub(super) memory_bytes: usize,
     pub(super) memory: Memory,
+    pub(super) backing: Option<Arc<Backing>>,
 }

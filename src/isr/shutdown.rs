@@ -16,11 +16,17 @@ pub struct ShutdownReport {
     pub finished: usize,
     /// Tasks that were given up when the limit was reached.
     pub abandoned: usize,
+    /// Entries that the store did not get.
+    pub unwritten: usize,
+    /// Marks that the store's ledger did not get: other processes do not know of them.
+    pub unsent_marks: usize,
 }
 
 impl Isr {
     /// Ends the background work: from now on requests bypass the cache; renders that run are waited for, up to `limit`,
     /// and then given up. Visitors who wait for one of those go to the handler with their own request.
+    ///
+    /// What waits for the store is written to it, and the marks that could not be sent to its ledger are sent once more.
     ///
     /// Call it after the server has stopped taking requests. The memory tier is emptied: nothing is served from it any
     /// more, and data is computed for whoever asks. The services that were held for regenerations on demand are let go:
@@ -30,6 +36,7 @@ impl Isr {
         shared.closing.store(true, Ordering::Relaxed);
         shared.tracker.close();
         let running = shared.tracker.len();
+        let began = tokio::time::Instant::now();
         let in_time = tokio::time::timeout(limit, shared.tracker.wait()).await.is_ok();
         let abandoned = if in_time { 0 } else { shared.tracker.len() };
         if !in_time {
@@ -37,9 +44,20 @@ impl Isr {
             // A handler that blocks its thread is not waited for.
             let _ = tokio::time::timeout(GRACE, shared.tracker.wait()).await;
         }
+        let (unwritten, unsent_marks) = match &shared.backing {
+            Some(backing) => {
+                backing.end(shared, limit.saturating_sub(began.elapsed()).max(GRACE)).await;
+                (backing.writes.len(), backing.unsent_marks())
+            }
+            None => (0, 0),
+        };
         shared.memory.clear();
         shared.renderers.clear();
-        tracing::info!(target: "axum_isr", finished = running.saturating_sub(abandoned), abandoned, "shut down");
-        ShutdownReport { finished: running.saturating_sub(abandoned), abandoned }
+        let finished = running.saturating_sub(abandoned);
+        tracing::info!(target: "axum_isr", finished, abandoned, unwritten, unsent_marks, "shut down");
+        if unsent_marks > 0 {
+            tracing::error!(target: "axum_isr", unsent_marks, "the store was not told of invalidations");
+        }
+        ShutdownReport { finished, abandoned, unwritten, unsent_marks }
     }
 }

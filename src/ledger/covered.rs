@@ -66,10 +66,6 @@ impl Covered {
         self.place
     }
 
-    pub(crate) fn names(&self) -> &[Name] {
-        &self.names
-    }
-
     pub(crate) fn has(&self, name: Name) -> bool {
         self.names.contains(&name)
     }

@@ -78,13 +78,15 @@ impl Ledger {
     }
 
     /// What the shared ledger said when it was asked. `lost`: what happens to what is here if it has begun anew, and with
-    /// it marks are lost that nobody here has seen.
-    pub(crate) fn learn(&self, place: Place, marks: &[(Mark, u64)], lost: Verb) {
+    /// it marks are lost that nobody here has seen. Returns whether it has.
+    pub(crate) fn learn(&self, place: Place, marks: &[(Mark, u64)], lost: Verb) -> bool {
         let _one_at_a_time = self.lock();
+        let mut anew = false;
         self.view.change(|mirror, next| {
             let mut marked = false;
             match mirror.place {
                 Some(known) if known.epoch != place.epoch => {
+                    anew = true;
                     mirror.forget_stamps();
                     if holds(Rule::LostHits) {
                         mirror.apply(None, lost, At { generation: next, stamp: 0 });
@@ -105,5 +107,6 @@ impl Ledger {
             mirror.place = Some(Place { stamp: place.stamp.max(known), ..place });
             marked
         });
+        anew
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::value::Value;
 use crate::clock::MonoTime;
@@ -26,6 +27,8 @@ pub(crate) struct Page {
     pub(crate) entry: Entry,
     /// The place of its render among those of this process.
     pub(crate) begun: u64,
+    /// When that was; for what came from a store, the origin of the clock.
+    pub(crate) began_at: MonoTime,
     pub(crate) maker: Maker,
     pub(crate) covered: Covered,
     pub(crate) back_off: BackOff,
@@ -52,6 +55,12 @@ impl BackOff {
     /// Whether something failed and the wait is not over.
     pub(crate) fn tired(&self, now: MonoTime, marked: Option<Generation>) -> bool {
         self.failures.load(Ordering::Relaxed) > 0 && !self.may_retry(now, marked)
+    }
+
+    /// Nothing failed, but it is too early.
+    pub(crate) fn wait(&self, now: MonoTime, pause: Duration, began: Generation) {
+        self.retry_at.fetch_max(now.after(pause).0, Ordering::Relaxed);
+        self.began.fetch_max(began.0, Ordering::Relaxed);
     }
 
     /// Counts a failure of what began in a generation. Returns how many there were in a row.

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::slot::BackOff;
+use crate::clock::MonoTime;
 use crate::ledger::Covered;
 use crate::policy::freshness::Window;
 use crate::policy::life::Life;
@@ -28,6 +29,8 @@ pub(crate) struct Value {
     pub(crate) refused: Option<Pass>,
     /// The place of its computation among the renders of this process.
     pub(crate) begun: u64,
+    /// When that was; for what came from a store, the origin of the clock.
+    pub(crate) began_at: MonoTime,
     pub(crate) covered: Covered,
     pub(crate) back_off: BackOff,
     /// Why the last attempt to compute it again came to nothing.
@@ -44,6 +47,10 @@ pub(crate) struct ValueType {
 impl ValueType {
     pub(crate) fn of<T: 'static>() -> Self {
         Self { id: TypeId::of::<T>(), name: type_name::<T>() }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        self.name
     }
 }
 

@@ -11,9 +11,9 @@ use axum::response::IntoResponse;
 use http::Extensions;
 use tower_service::Service;
 
-use super::lookup::Found;
+use super::lookup::{Asked, Found};
 use super::renderer::Rerouted;
-use super::visit::Visit;
+use super::visit::{self, Visit};
 use crate::future::ResponseFuture;
 use crate::isr::Shared;
 use crate::key::{self, KeyBuffer};
@@ -116,7 +116,7 @@ impl<S: Bounds> Core<S> {
         let Some(route) = given.or(self.layer.route()) else {
             return ResponseFuture::own(S::clone(&self.service), request, None);
         };
-        match self.decide(&request, route, given.is_some() || self.layer.refused) {
+        match self.decide(&request, route, given.is_some() || self.layer.refused, Asked::No) {
             Found::Answer(response) => ResponseFuture::ready(response),
             Found::Own(reason) => {
                 telemetry::passed(self.shared(), &request, reason);
@@ -128,6 +128,10 @@ impl<S: Bounds> Core<S> {
                 let route = route.clone();
                 let visit = Visit { core: Arc::clone(self), request, route, admitted, waiter };
                 ResponseFuture::flow(Box::pin(visit.run()))
+            }
+            Found::Unverified => {
+                let route = route.clone();
+                ResponseFuture::flow(Box::pin(visit::verified(Arc::clone(self), request, route)))
             }
             // The layer that decided has marked it, and noted it.
             Found::Bypass(Bypass::Inner) => ResponseFuture::own(S::clone(&self.service), request, None),
@@ -143,7 +147,13 @@ impl<S: Bounds> Core<S> {
 
     /// `unchecked`: the configuration came with the request (only then can there be a marker), or it was refused.
     #[inline]
-    pub(super) fn decide(self: &Arc<Self>, request: &Request, route: &RouteConfig, unchecked: bool) -> Found {
+    pub(super) fn decide(
+        self: &Arc<Self>,
+        request: &Request,
+        route: &RouteConfig,
+        unchecked: bool,
+        asked: Asked,
+    ) -> Found {
         if unchecked && let Err(reason) = self.check(request, route) {
             return Found::Bypass(reason);
         }
@@ -156,7 +166,7 @@ impl<S: Bounds> Core<S> {
         };
         let mut buffer = KeyBuffer::new();
         match key::build(&mut buffer, request, route) {
-            Ok(key) => self.look_up(key, request, route, admitted),
+            Ok(key) => self.look_up(key, request, route, admitted, asked),
             Err(reason) => Found::Bypass(reason),
         }
     }

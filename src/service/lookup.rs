@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::call::{Bounds, Core};
+use crate::backing::Trust;
 use crate::clock::WallTime;
 use crate::entry::{Served, Wanted, answer};
 use crate::flight::{Entered, Flight, Lead, Purpose, Waiter, abandon, lone_flight};
@@ -28,6 +29,13 @@ use crate::render::{Recipe, RenderContext};
 use crate::telemetry;
 use crate::testing::rules::{Rule, holds};
 
+/// Whether the store's ledger was asked for this request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    No,
+    Yes,
+}
+
 /// For so many kinds of pages a service keeps what the application shares.
 const MOST_KINDS: usize = 10_000;
 
@@ -37,6 +45,8 @@ pub(super) enum Found {
     /// The page is not shared: the visitor's own request goes to the handler.
     Own(Pass),
     Wait(Waiter, Admitted),
+    /// There is a page, and nobody knows whether it was invalidated elsewhere: the store's ledger has to be asked.
+    Unverified,
     /// The cache has nothing to do with this request.
     Bypass(Bypass),
 }
@@ -49,14 +59,20 @@ impl<S: Bounds> Core<S> {
         request: &Request,
         route: &RouteConfig,
         admitted: Admitted,
+        asked: Asked,
     ) -> Found {
         if self.shared().mode == Mode::Production
             && let Some(slot) = self.shared().memory.get(key)
         {
             match slot {
                 Slot::Page(page) => {
+                    // Before anything is judged by it.
+                    let trust = self.shared().trust();
                     let now = self.shared().time.wall();
-                    match self.standing(&page, now) {
+                    match self.standing(&page, now, trust) {
+                        Standing::Fresh | Standing::Stale(_) if trust == Trust::Old && asked == Asked::No => {
+                            return Found::Unverified;
+                        }
                         Standing::Fresh => return self.serve(&page, Served::Hit, now, request, admitted),
                         Standing::Stale(marked) => {
                             let stale = self.serve(&page, Served::Stale, now, request, admitted);
@@ -84,8 +100,9 @@ impl<S: Bounds> Core<S> {
     }
 
     #[inline]
-    fn standing(&self, page: &Page, now: WallTime) -> Standing {
-        Standing::of(page.entry.window(), &page.covered, now, self.view())
+    pub(super) fn standing(&self, page: &Page, now: WallTime, trust: Trust) -> Standing {
+        let standing = Standing::of(page.entry.window(), &page.covered, now, self.view());
+        trust.temper(standing, page.began_at, || self.shared().time.monotonic())
     }
 
     /// What was marked since may be shareable now.
@@ -96,9 +113,21 @@ impl<S: Bounds> Core<S> {
     /// The answer from a page.
     #[inline]
     fn serve(&self, page: &Page, served: Served, now: WallTime, request: &Request, admitted: Admitted) -> Found {
+        Found::Answer(self.respond(page, served, now, request, admitted))
+    }
+
+    #[inline]
+    pub(super) fn respond(
+        &self,
+        page: &Page,
+        served: Served,
+        now: WallTime,
+        request: &Request,
+        admitted: Admitted,
+    ) -> Response {
         telemetry::served(self.shared(), request, served);
         let wanted = Wanted { admitted, headers: request.headers() };
-        Found::Answer(answer(&page.entry, served, now, &wanted, &self.shared().headers))
+        answer(&page.entry, served, now, &wanted, &self.shared().headers)
     }
 
     /// A place in the flight of this key; if there is none, the lead.
@@ -136,10 +165,10 @@ impl<S: Bounds> Core<S> {
         };
         // Once more, under the table's lock: a flight may have landed meanwhile.
         // The clock may be the application's: not under the lock.
-        let now = shared.time.wall();
+        let (now, trust) = (shared.time.wall(), shared.trust());
         let find = || {
             let page = shared.memory.page(key)?;
-            let served = match self.standing(&page, now) {
+            let served = match self.standing(&page, now, trust) {
                 Standing::Fresh => Served::Hit,
                 Standing::Stale(_) => Served::Stale,
                 Standing::Gone => return None,

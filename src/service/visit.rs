@@ -16,13 +16,14 @@ use http_body::Frame;
 use tower::ServiceExt;
 
 use super::call::{Bounds, Core};
-use super::lookup::Found;
+use super::lookup::{Asked, Found};
+use crate::backing::Backing;
 use crate::entry::{Served, Wanted, answer, forwarded, undecided};
 use crate::flight::{Failure, Head, Outcome, Step, Verdict, Waiter};
 use crate::isr::Mode;
 use crate::key;
 use crate::ledger::Verdict as Judged;
-use crate::memory::Page;
+use crate::memory::{Page, Standing};
 use crate::policy::request::Admitted;
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
@@ -56,6 +57,11 @@ impl<S: Bounds> Visit<S> {
                         return response;
                     }
                 }
+                Step::Ended(Outcome::Found(page)) => {
+                    if let Some(response) = self.found(&page) {
+                        return response;
+                    }
+                }
                 // What there was of it is older than what was marked before this request came.
                 Step::Ended(Outcome::Broken(_)) if self.waiter.is_late() => {}
                 Step::Stream(head) | Step::Ended(Outcome::Broken(head)) => return self.read_along(&head),
@@ -74,17 +80,33 @@ impl<S: Bounds> Visit<S> {
                 return self.own(Pass::Overtaken).await;
             }
             flights += 1;
-            match self.core.decide(&self.request, &self.route, false) {
+            match self.core.decide(&self.request, &self.route, false, Asked::Yes) {
                 Found::Answer(response) => return response,
                 Found::Own(reason) => return self.own(reason).await,
                 Found::Wait(waiter, _) => self.waiter = waiter,
-                Found::Bypass(_) => return self.own(Pass::Abandoned).await,
+                Found::Bypass(_) | Found::Unverified => return self.own(Pass::Abandoned).await,
             }
         }
     }
 
     fn served(&self) -> Served {
         Served::Miss { collapsed: self.waiter.is_follower() }
+    }
+
+    /// From what the store had, as if it had been found in memory; `None` if it is of no use any more.
+    fn found(&self, page: &Arc<Page>) -> Option<Response> {
+        let shared = self.core.shared();
+        let (trust, now) = (shared.trust(), shared.time.wall());
+        let (served, marked) = match self.core.standing(page, now, trust) {
+            Standing::Fresh => (Served::Hit, None),
+            Standing::Stale(marked) => (Served::Stale, marked),
+            Standing::Gone => return None,
+        };
+        let response = self.core.respond(page, served, now, &self.request, self.admitted);
+        if served == Served::Stale {
+            self.core.regenerate(page, marked, &self.request, &self.route, self.admitted);
+        }
+        Some(response)
     }
 
     /// `None` if the page was expired meanwhile.
@@ -141,16 +163,10 @@ impl<S: Bounds> Visit<S> {
 
     /// The visitor's own request goes to the handler.
     async fn own(self, reason: Pass) -> Response {
-        telemetry::passed(self.core.shared(), &self.request, reason);
-        let note = self.core.note(reason.as_str());
         let Self { core, request, route, waiter, .. } = self;
         // It does not wait any more: nothing is kept for it, and its leader may go.
         drop(waiter);
-        let mut response = send(&core, request, route).await;
-        if let Some(reason) = note {
-            forwarded(response.headers_mut(), reason);
-        }
-        response
+        own(core, request, route, reason).await
     }
 
     /// As `own`, and the others learn from it whether the handler needs its visitors.
@@ -175,6 +191,28 @@ impl<S: Bounds> Visit<S> {
         drop(waiter);
         response
     }
+}
+
+/// Asks the store's ledger whether what is in memory was invalidated elsewhere, and goes on from there.
+pub(super) async fn verified<S: Bounds>(core: Arc<Core<S>>, request: Request, route: RouteConfig) -> Response {
+    Backing::verify(core.shared()).await;
+    match core.decide(&request, &route, false, Asked::Yes) {
+        Found::Answer(response) => response,
+        Found::Wait(waiter, admitted) => Visit { core, request, route, admitted, waiter }.run().await,
+        Found::Own(reason) => own(core, request, route, reason).await,
+        Found::Bypass(_) | Found::Unverified => own(core, request, route, Pass::Abandoned).await,
+    }
+}
+
+/// The visitor's own request goes to the handler.
+async fn own<S: Bounds>(core: Arc<Core<S>>, request: Request, route: RouteConfig, reason: Pass) -> Response {
+    telemetry::passed(core.shared(), &request, reason);
+    let note = core.note(reason.as_str());
+    let mut response = send(&core, request, route).await;
+    if let Some(reason) = note {
+        forwarded(response.headers_mut(), reason);
+    }
+    response
 }
 
 /// A HEAD waits for the whole page, whose length it wants, but only for so long: a page may drip while somebody reads

@@ -94,7 +94,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns when the ledger may have changed. Only a hint, which may get lost. By default it never returns.
     async fn hint(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Takes the lease on making something, or prolongs it for the same token. By default it is granted.

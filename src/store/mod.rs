@@ -11,10 +11,12 @@
 //! - `lease`: one render per cluster.
 //! - `profile`: limits, and which optional promises hold.
 //! - `error`: why a store did not do something.
+//! - `guard`: deadlines and a circuit breaker around every call.
 
 mod changes;
 mod contract;
 mod error;
+mod guard;
 mod item;
 mod lease;
 mod profile;
@@ -22,6 +24,7 @@ mod profile;
 pub use changes::{Changes, Cursor, Stamped};
 pub use contract::Store;
 pub use error::{StoreError, StoreErrorKind};
+pub(crate) use guard::{Deadlines, Guard, Urgency};
 pub use item::{Item, Put, StoreKey, Version};
 pub use lease::{Claim, Lease, Note};
 pub use profile::Profile;

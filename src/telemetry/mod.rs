@@ -13,6 +13,12 @@
 //! | `regeneration failed` | warn | `what`, `failures` |
 //! | `computed` | debug | `data`, `bytes` |
 //! | `computation failed` | debug, in the background warn | `data`, `problem`, `failures` |
+//! | `found` | debug | of data `data` |
+//! | `written` | debug | `key`, `bytes` |
+//! | `not written` | debug | `reason` |
+//! | `an entry of the store is of no use` | debug, for signatures warn | `key`, `damage` |
+//! | `the store failed` | debug | `store`, `kind`, `problem` |
+//! | `the store is not asked for a while`, `the store is back` | warn, info | `store` |
 //! | `invalidated` | info | `verb`, `marks`, `target` (the first, escaped and cut) |
 //!
 //! `route` is the pattern and may be used as a label. `path` is escaped and cut, and may not.
@@ -25,6 +31,7 @@ use axum::extract::{MatchedPath, Request};
 use tracing::{debug, info, trace, warn};
 
 use crate::entry::Served;
+use crate::entry::codec::Damage;
 use crate::flight::Outcome;
 use crate::isr::Shared;
 use crate::key::{self, CacheKey};
@@ -33,6 +40,7 @@ use crate::memory::{Page, Value};
 use crate::policy::request::Bypass;
 use crate::policy::response::Pass;
 use crate::render::Recipe;
+use crate::store::{StoreErrorKind, StoreKey};
 
 pub(crate) use stats::Counters;
 pub use stats::Stats;
@@ -169,6 +177,50 @@ pub(crate) fn computation_failed(shared: &Shared, name: &str, problem: &str, beh
     } else {
         debug!(target: "axum_isr", data = ?Shown(name), problem = ?Shown(problem), failures, "computation failed");
     }
+}
+
+/// The store had it.
+pub(crate) fn found(shared: &Shared, recipe: &Recipe, key: &CacheKey) {
+    shared.counters.store_hits.add();
+    debug!(target: "axum_isr", route = %recipe.pattern(), path = ?Shown(key.parts().path), "found");
+}
+
+/// The same of data.
+pub(crate) fn found_data(shared: &Shared, name: &str) {
+    shared.counters.store_hits.add();
+    debug!(target: "axum_isr", data = ?Shown(name), "found");
+}
+
+pub(crate) fn store_missed(shared: &Shared) {
+    shared.counters.store_misses.add();
+}
+
+pub(crate) fn store_failed(shared: &Shared, kind: StoreErrorKind) {
+    // What was not asked did not fail.
+    if kind != StoreErrorKind::CircuitOpen {
+        shared.counters.store_errors.add();
+    }
+}
+
+pub(crate) fn store_damaged(shared: &Shared, key: &StoreKey, damage: Damage) {
+    shared.counters.store_damaged.add();
+    let what = damage.as_str();
+    if damage == Damage::Signature && shared.data_warnings.first("store", what) {
+        warn!(target: "axum_isr", ?key, damage = what, "an entry of the store is of no use: not signed by one of our keys");
+    } else {
+        debug!(target: "axum_isr", ?key, damage = what, "an entry of the store is of no use");
+    }
+}
+
+pub(crate) fn written(shared: &Shared, key: &StoreKey, bytes: usize) {
+    shared.counters.store_writes.add();
+    debug!(target: "axum_isr", ?key, bytes, "written");
+}
+
+/// The store does not learn of something.
+pub(crate) fn unwritten(shared: &Shared, reason: &'static str) {
+    shared.counters.store_unwritten.add();
+    debug!(target: "axum_isr", reason, "not written");
 }
 
 pub(crate) fn invalidated(shared: &Shared, verb: Verb, marks: &[Mark]) {

@@ -33,6 +33,12 @@ pub(crate) struct Counters {
     pub(crate) data_stale: Counter,
     pub(crate) data_misses: Counter,
     pub(crate) data_failures: Counter,
+    pub(crate) store_hits: Counter,
+    pub(crate) store_misses: Counter,
+    pub(crate) store_errors: Counter,
+    pub(crate) store_damaged: Counter,
+    pub(crate) store_writes: Counter,
+    pub(crate) store_unwritten: Counter,
 }
 
 impl Counters {
@@ -51,6 +57,12 @@ impl Counters {
             data_stale: self.data_stale.get(),
             data_misses: self.data_misses.get(),
             data_failures: self.data_failures.get(),
+            store_hits: self.store_hits.get(),
+            store_misses: self.store_misses.get(),
+            store_errors: self.store_errors.get(),
+            store_damaged: self.store_damaged.get(),
+            store_writes: self.store_writes.get(),
+            store_unwritten: self.store_unwritten.get(),
             ..Stats::default()
         }
     }
@@ -88,6 +100,24 @@ pub struct Stats {
     pub data_misses: u64,
     /// Computations that failed, panicked or took too long.
     pub data_failures: u64,
+    /// Pages and values that the store had.
+    pub store_hits: u64,
+    /// Those that it did not have.
+    pub store_misses: u64,
+    /// Reads and leases that failed while somebody waited.
+    pub store_errors: u64,
+    /// Entries that could not be used: damaged, of another version, not signed.
+    pub store_damaged: u64,
+    /// Entries that were written to the store.
+    pub store_writes: u64,
+    /// Those that were not, because of an error, or because too many waited.
+    pub store_unwritten: u64,
+    /// Entries that wait to be written to the store.
+    pub waiting_writes: usize,
+    /// Marks that act here and that the store's ledger does not have yet.
+    pub unsent_marks: usize,
+    /// The store has failed several times in a row and is not asked for a while.
+    pub store_circuit_open: bool,
     /// Pages, remembered passes and values in the memory tier.
     pub memory_items: usize,
     /// Bytes that they weigh.

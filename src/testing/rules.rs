@@ -33,6 +33,8 @@ pub(crate) enum Rule {
     JudgeJoined,
     /// What was made by a newer state of the ledger than is known here cannot be judged.
     AheadIsUnknown,
+    /// What was made by another ledger than the one that is known may have been invalidated.
+    UnknownIsMissing,
     /// Marks that the shared ledger does not have yet hit whatever comes from a store.
     UnsentHits,
     /// When the shared ledger has begun anew, marks are lost that might have hit what is here.

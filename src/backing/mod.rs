@@ -1,0 +1,32 @@
+//! A handle's store: guarded, its ledger followed, its entries read when a page is missing and written behind.
+//!
+//! ```text
+//!            ┌── every half coherence, or on a hint ──► follow: flush unsent marks ─► changes ─► ledger::View
+//!  Backing ──┤── a flight begins ─────────────────────► seek: get ─► judged ─► lease
+//!            └── a flight has landed ─────────────────► write: put, release (a few at once, newest first wins)
+//! ```
+//!
+//! Without a store there is no `Backing`, and nothing of this costs anything.
+//!
+//! - `attached`: the parts, and their settings.
+//! - `trust`: how far what is known of the ledger can be relied on.
+//! - `unsent`: marks that the ledger does not have yet.
+//! - `follow`: the task that follows the ledger, and probes a store that has failed.
+//! - `marking`: an invalidation on its way to the ledger.
+//! - `seek`: an entry that is looked for, and the lease on making it.
+//! - `write`: entries on their way to the store.
+
+mod attached;
+mod follow;
+mod marking;
+mod seek;
+mod trust;
+mod unsent;
+mod write;
+
+pub use attached::OnUnknown;
+pub(crate) use attached::{Backing, Options};
+pub(crate) use marking::mark;
+pub(crate) use seek::{Claimed, Seek, Wait, prolong};
+pub(crate) use trust::Trust;
+pub(crate) use write::{Job, write};

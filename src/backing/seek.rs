@@ -1,0 +1,194 @@
+//! An entry that is looked for, and the lease on making it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::attached::{Backing, OnUnknown};
+use super::trust::Trust;
+use crate::entry::codec::{Damage, Frame, Kind};
+use crate::isr::Shared;
+use crate::key::CacheKey;
+use crate::ledger::{Covered, Foreign, Name, Place, Since, Verdict};
+use crate::store::{Claim, Lease, Note, StoreKey};
+use crate::telemetry;
+use crate::testing::rules::{Rule, holds};
+
+/// A lease that is not prolonged ends after this time.
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
+
+/// How long somebody waits for what another process makes.
+const LEASE_WAIT: Duration = Duration::from_secs(5);
+
+/// Between two looks at a lease: the first, and the longest.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LAST_LOOK: Duration = Duration::from_millis(100);
+
+/// Looks for one entry. After a call of the store that failed there is no other, and all of them together take no longer
+/// than a flight may to begin.
+pub(crate) struct Seek<'s> {
+    shared: &'s Arc<Shared>,
+    backing: &'s Arc<Backing>,
+    key: &'s CacheKey,
+    store_key: StoreKey,
+    deadline: Instant,
+    gave_up: bool,
+    /// There was something under the key, whatever it is worth.
+    pub(crate) found: bool,
+}
+
+/// What came of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// To be made here, with a lease of this token if there are leases and the store could be asked.
+    Make(Option<u64>),
+    /// Another process has made it.
+    Stored,
+    /// Another process could not make it.
+    Failed,
+    /// Another process makes it.
+    Held,
+}
+
+/// What to do while another process has the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Somebody waits, and has nothing else.
+    ForIt,
+    /// There is an old one.
+    No,
+}
+
+impl<'s> Seek<'s> {
+    /// `None` without a store.
+    pub(crate) fn new(shared: &'s Arc<Shared>, key: &'s CacheKey) -> Option<Self> {
+        let backing = shared.backing.as_ref()?;
+        Some(Self {
+            shared,
+            backing,
+            key,
+            store_key: StoreKey::of(&key.storage_key(&shared.scope)),
+            deadline: Instant::now() + backing.guard.deadlines.begin,
+            gave_up: false,
+            found: false,
+        })
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn give_up<T>(&mut self) -> Option<T> {
+        self.gave_up = true;
+        None
+    }
+
+    /// What is there, undamaged.
+    pub(crate) async fn get(&mut self, kind: Kind) -> Option<Frame> {
+        if self.gave_up {
+            return None;
+        }
+        // What cannot be judged is of no use.
+        if Backing::verify(self.shared).await != Trust::Verified {
+            return self.give_up();
+        }
+        let bytes = match self.backing.guard.get(&self.store_key, self.left()).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => {
+                telemetry::store_missed(self.shared);
+                return None;
+            }
+            Err(problem) => {
+                telemetry::store_failed(self.shared, problem.kind());
+                return self.give_up();
+            }
+        };
+        self.found = true;
+        match Frame::open(&bytes, &self.shared.scope, self.key.as_bytes(), &self.backing.keys) {
+            Ok(frame) if frame.kind == kind => Some(frame),
+            Ok(_) => self.damaged(Damage::Record),
+            Err(damage) => self.damaged(damage),
+        }
+    }
+
+    /// It is of no use.
+    pub(crate) fn damaged<T>(&self, damage: Damage) -> Option<T> {
+        telemetry::store_damaged(self.shared, &self.store_key, damage);
+        None
+    }
+
+    /// What the marks say about what was made elsewhere; `None` if it may not be used.
+    pub(crate) async fn judge(&mut self, made: Place, names: Box<[Name]>) -> Option<Covered> {
+        let view = &self.shared.ledger.view;
+        let mut judged = view.judge_foreign(made, &names);
+        if judged == Foreign::Ahead {
+            // By somebody who knows more of the ledger: one look at it.
+            let look = Backing::look(self.shared, || view.judge_foreign(made, &names) != Foreign::Ahead);
+            let _ = tokio::time::timeout(self.left(), look).await;
+            judged = view.judge_foreign(made, &names);
+        }
+        let since = |generation| Since { generation, place: Some(made) };
+        match judged {
+            Foreign::Known(Verdict::Good, upto) => Some(Covered::new(names, since(upto))),
+            Foreign::Known(Verdict::Revalidate(_), upto) => Some(Covered::marked(names, since(upto))),
+            Foreign::Known(Verdict::Expire, _) => None,
+            Foreign::Unknown | Foreign::Ahead => match self.backing.on_unknown {
+                OnUnknown::ServeStale => Some(Covered::marked(names, since(view.generation()))),
+                OnUnknown::Render if holds(Rule::UnknownIsMissing) => None,
+                OnUnknown::Render => Some(Covered::new(names, since(view.generation()))),
+            },
+        }
+    }
+
+    /// Whether it is to be made here.
+    pub(crate) async fn claim(&mut self, wait: Wait) -> Claimed {
+        if self.gave_up || !self.backing.guard.profile().leases {
+            return Claimed::Make(None);
+        }
+        let token = self.shared.noise();
+        let claim = |waited| Claim { key: self.store_key.clone(), token, ttl: LEASE_TTL, waited };
+        let mut claim = claim(false);
+        let mut limit = self.left();
+        let end = Instant::now() + LEASE_WAIT;
+        let mut pause = FIRST_LOOK;
+        loop {
+            match self.backing.guard.lease(&claim, limit).await {
+                Ok(Lease::Mine) => return Claimed::Make(Some(token)),
+                Ok(Lease::Noted(Note::Stored)) => return Claimed::Stored,
+                // The render of one's own says why.
+                Ok(Lease::Noted(Note::Pass)) => return Claimed::Make(None),
+                Ok(Lease::Noted(Note::Failed)) => return Claimed::Failed,
+                Ok(Lease::Held) if wait == Wait::No => return Claimed::Held,
+                Ok(Lease::Held) => {}
+                Err(problem) => {
+                    telemetry::store_failed(self.shared, problem.kind());
+                    self.gave_up = true;
+                    return Claimed::Make(None);
+                }
+            }
+            if Instant::now() >= end {
+                return Claimed::Make(None);
+            }
+            claim.waited = true;
+            tokio::time::sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
+            pause = (pause * 3 / 2).min(LAST_LOOK);
+            limit = self.backing.guard.deadlines.read;
+            // What was found while somebody else had the lease may be looked for again.
+            self.deadline = Instant::now() + self.backing.guard.deadlines.begin;
+        }
+    }
+}
+
+/// Prolongs a lease for as long as it is polled.
+pub(crate) async fn prolong(shared: &Arc<Shared>, key: &CacheKey, token: u64) {
+    let Some(backing) = &shared.backing else { return };
+    let claim = Claim { key: StoreKey::of(&key.storage_key(&shared.scope)), token, ttl: LEASE_TTL, waited: false };
+    loop {
+        tokio::time::sleep(LEASE_TTL / 3).await;
+        if let Err(problem) = backing.guard.lease(&claim, backing.guard.deadlines.read).await {
+            // Two renders at worst.
+            telemetry::store_failed(shared, problem.kind());
+        }
+    }
+}

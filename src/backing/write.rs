@@ -1,0 +1,276 @@
+//! Entries on their way to the store: in the background, the newest of each key, a few at once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::attached::Backing;
+use crate::entry::codec::{Frame, Kind, Made, PageRecord, ValueRecord};
+use crate::isr::Shared;
+use crate::key::CacheKey;
+use crate::ledger::{Covered, Verdict};
+use crate::memory::{Page, Value};
+use crate::policy::tag::Tag;
+use crate::store::{Item, Note, Put, StoreError, StoreErrorKind, StoreKey, Version};
+use crate::telemetry;
+
+/// So many are written at once.
+const WRITERS: usize = 4;
+
+/// How long those who wait for a lease find what its holder has left: longer than they wait.
+const NOTE_FOR: Duration = Duration::from_secs(10);
+
+/// What a job costs besides what it holds.
+const JOB_BYTES: usize = 256;
+
+/// What the store is to learn about a key.
+pub(crate) enum Job {
+    Page {
+        page: Arc<Page>,
+        tags: Vec<Tag>,
+        made: Made,
+    },
+    Value {
+        value: Arc<Value>,
+        made: Made,
+    },
+    /// It is not shared any more.
+    Remove {
+        made: Made,
+    },
+    /// Nothing but what its lease says.
+    Nothing(Note),
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        JOB_BYTES
+            + match self {
+                Self::Page { page, .. } => page.entry.weight(),
+                Self::Value { value, .. } => value.body.len(),
+                Self::Remove { .. } | Self::Nothing(_) => 0,
+            }
+    }
+
+    fn made(&self) -> Option<Made> {
+        match self {
+            Self::Page { made, .. } | Self::Value { made, .. } | Self::Remove { made } => Some(*made),
+            Self::Nothing(_) => None,
+        }
+    }
+
+    /// Whether this says more than another one.
+    fn replaces(&self, other: &Self) -> bool {
+        match (self.made(), other.made()) {
+            (Some(this), Some(other)) => !version(other).is_newer_than(version(this)),
+            (this, _) => this.is_some(),
+        }
+    }
+}
+
+fn version(made: Made) -> Version {
+    Version { epoch: made.place.epoch, stamp: made.place.stamp, begun: made.begun }
+}
+
+struct Waiting {
+    job: Job,
+    /// Tokens of leases that are given back when it is done.
+    leases: Vec<u64>,
+}
+
+/// Entries on their way to the store.
+pub(crate) struct Writes {
+    queue: Mutex<Queue>,
+    max_bytes: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: HashMap<CacheKey, Waiting>,
+    order: VecDeque<CacheKey>,
+    bytes: usize,
+    writers: usize,
+}
+
+impl Writes {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self { queue: Mutex::default(), max_bytes }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    /// Notes what is to be done; `false` if there is no room. What was dropped is returned, to be dropped elsewhere.
+    fn push(&self, key: &CacheKey, job: Job, lease: Option<u64>) -> (bool, Option<Job>) {
+        let mut queue = self.lock();
+        if let Some(mut there) = queue.waiting.remove(key) {
+            there.leases.extend(lease);
+            queue.bytes -= there.job.bytes();
+            let gone = if job.replaces(&there.job) { std::mem::replace(&mut there.job, job) } else { job };
+            queue.bytes += there.job.bytes();
+            queue.waiting.insert(key.clone(), there);
+            return (true, Some(gone));
+        }
+        if queue.bytes + job.bytes() > self.max_bytes {
+            return (false, Some(job));
+        }
+        queue.bytes += job.bytes();
+        queue.waiting.insert(key.clone(), Waiting { job, leases: lease.into_iter().collect() });
+        queue.order.push_back(key.clone());
+        (true, None)
+    }
+
+    /// The next one; `None`, and there is a writer less, if there is none.
+    fn next(&self) -> Option<(CacheKey, Waiting)> {
+        let mut queue = self.lock();
+        while let Some(key) = queue.order.pop_front() {
+            if let Some(waiting) = queue.waiting.remove(&key) {
+                queue.bytes -= waiting.job.bytes();
+                return Some((key, waiting));
+            }
+        }
+        *queue = Queue { writers: queue.writers, ..Queue::default() };
+        None
+    }
+
+    /// Takes a place among the writers, if there is one and something to do.
+    fn begin(&self) -> bool {
+        let mut queue = self.lock();
+        let begins = queue.writers < WRITERS && queue.waiting.len() >= queue.writers && !queue.waiting.is_empty();
+        queue.writers += usize::from(begins);
+        begins
+    }
+}
+
+/// Tells the store about a key, in the background. `lease`: the token of one that is given back then.
+pub(crate) fn write(shared: &Arc<Shared>, key: &CacheKey, job: Job, lease: Option<u64>, runtime: &Handle) {
+    let Some(backing) = &shared.backing else { return };
+    let (taken, gone) = backing.writes.push(key, job, lease);
+    drop(gone);
+    if !taken {
+        telemetry::unwritten(shared, "full");
+        return;
+    }
+    if backing.writes.begin() {
+        let writer = Writer { shared: Arc::clone(shared), backing: Arc::clone(backing) };
+        shared.tracker.spawn_on(writer.run(), runtime);
+    }
+}
+
+/// Writes until there is nothing to write, or its runtime ends.
+struct Writer {
+    shared: Arc<Shared>,
+    backing: Arc<Backing>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.backing.writes.lock().writers -= 1;
+    }
+}
+
+impl Writer {
+    async fn run(self) {
+        let work = async {
+            while let Some((key, waiting)) = self.backing.writes.next() {
+                self.write(&key, waiting).await;
+            }
+        };
+        let _ = self.shared.stop.run_until_cancelled(work).await;
+    }
+
+    async fn write(&self, key: &CacheKey, Waiting { job, leases }: Waiting) {
+        let (shared, backing) = (&self.shared, &self.backing);
+        let store_key = StoreKey::of(&key.storage_key(&shared.scope));
+        let note = match &job {
+            Job::Nothing(note) => *note,
+            Job::Remove { made } => {
+                if backing.guard.remove(&store_key, version(*made)).await.is_err() {
+                    telemetry::unwritten(shared, "error");
+                }
+                Note::Pass
+            }
+            Job::Page { .. } | Job::Value { .. } => match self.put(key, &store_key, &job).await {
+                Ok(true) => Note::Stored,
+                Ok(false) => Note::Failed,
+                Err(problem) => {
+                    telemetry::unwritten(shared, problem.kind().as_str());
+                    Note::Failed
+                }
+            },
+        };
+        drop(job);
+        for token in leases {
+            // One that is not given back runs out.
+            let _ = backing.guard.release(&store_key, token, note, NOTE_FOR).await;
+        }
+    }
+
+    /// `false` if it is not worth it.
+    async fn put(&self, key: &CacheKey, store_key: &StoreKey, job: &Job) -> Result<bool, StoreError> {
+        let (shared, backing) = (&self.shared, &self.backing);
+        if covered(job).is_none_or(|covered| covered.verdict(&shared.ledger.view) != Verdict::Good) {
+            return Ok(false);
+        }
+        let frame = frame(shared, key, job);
+        let sealed =
+            frame.and_then(|frame| Some((frame.seal(&shared.scope, key.as_bytes(), &backing.keys)?, frame.made)));
+        let Some((bytes, made)) = sealed else {
+            return Ok(false);
+        };
+        let most = backing.guard.profile().max_bytes;
+        if bytes.len() > most {
+            let problem = format!("{} bytes, it takes {most}", bytes.len());
+            return Err(StoreError::new(StoreErrorKind::TooLarge, problem));
+        }
+        let item = Item { key: store_key.clone(), version: version(made), bytes, keep: backing.keep() };
+        let put = backing.guard.put(&item).await?;
+        if put == Put::Stored {
+            telemetry::written(shared, &item.key, item.bytes.len());
+        }
+        Ok(true)
+    }
+}
+
+fn covered(job: &Job) -> Option<&Covered> {
+    match job {
+        Job::Page { page, .. } => Some(&page.covered),
+        Job::Value { value, .. } => Some(&value.covered),
+        Job::Remove { .. } | Job::Nothing(_) => None,
+    }
+}
+
+fn frame(shared: &Shared, key: &CacheKey, job: &Job) -> Option<Frame> {
+    Some(match job {
+        Job::Page { page, tags, made } => {
+            let record = PageRecord {
+                window: *page.entry.window(),
+                tags: tags.clone(),
+                status: page.entry.status(),
+                headers: page.entry.own_headers(&shared.headers),
+                for_head: page.maker.is_for_head(),
+            };
+            let body = page.entry.body().clone();
+            Frame { kind: Kind::Page, made: *made, record: record.write(key.as_bytes())?, body }
+        }
+        Job::Value { value, made } => {
+            let record = ValueRecord {
+                window: value.window,
+                tags: value.tags.to_vec(),
+                type_name: value.made_of.name().to_owned(),
+                life: value.life,
+            };
+            let body = value.body.clone();
+            Frame { kind: Kind::Value, made: *made, record: record.write(key.as_bytes())?, body }
+        }
+        Job::Remove { .. } | Job::Nothing(_) => return None,
+    })
+}

@@ -1,0 +1,164 @@
+//! What the store has, the lease on rendering, and what the store learns of a render.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::lead::{Landing, Lead, Purpose};
+use super::outcome::Outcome;
+use crate::backing::{Claimed, Job, Seek, Wait, prolong, write};
+use crate::clock::MonoTime;
+use crate::entry::codec::{Damage, Kind, Made, PageRecord};
+use crate::entry::{Kept, clean};
+use crate::ledger::Verdict;
+use crate::memory::{BackOff, Page};
+use crate::policy::freshness::Freshness;
+use crate::policy::response::{self, judge};
+use crate::policy::tag::Tag;
+use crate::render::Maker;
+use crate::store::Note;
+use crate::telemetry;
+
+/// How long a page that another process renders is left alone, besides up to 100 ms more.
+const RETRY: Duration = Duration::from_millis(200);
+
+impl Lead {
+    /// What the store has, or what another process brings it; `None`: it is rendered here.
+    pub(super) async fn fetch(&self) -> Option<Landing> {
+        let mut wait = match self.purpose {
+            Purpose::First { .. } => Wait::ForIt,
+            Purpose::Regenerate { .. } => Wait::No,
+            Purpose::LookAgain { .. } | Purpose::Show => return None,
+        };
+        let mut seek = Seek::new(&self.shared, &self.context.key)?;
+        loop {
+            let found = self.find(&mut seek).await;
+            self.known.store(seek.found, Ordering::Relaxed);
+            if found.is_some() {
+                return found;
+            }
+            match seek.claim(wait).await {
+                Claimed::Make(lease) => {
+                    if let Some(token) = lease {
+                        // Claimed once.
+                        let _ = self.lease.set(token);
+                    }
+                    return None;
+                }
+                Claimed::Failed => return None,
+                Claimed::Stored => return self.find(&mut seek).await,
+                // Those who came meanwhile wait, though there is an old page: they came because it is of no use to them.
+                Claimed::Held if self.shared.flights.leave_unwatched(&self.flight) => {
+                    return Some(Landing::LeftToOthers);
+                }
+                Claimed::Held => wait = Wait::ForIt,
+            }
+        }
+    }
+
+    async fn find(&self, seek: &mut Seek<'_>) -> Option<Landing> {
+        let page = self.read(seek).await?;
+        let now = self.shared.time.wall();
+        let fresh = page.entry.window().at(now) == Freshness::Fresh
+            && page.covered.verdict(&self.shared.ledger.view) == Verdict::Good;
+        // What is stale is of use only where there is nothing.
+        if !fresh && matches!(self.purpose, Purpose::Regenerate { .. }) {
+            return None;
+        }
+        telemetry::found(&self.shared, &self.recipe, &self.context.key);
+        Some(Landing::Found(Arc::new(page)))
+    }
+
+    /// The page in the store, if it may be used: by the same rules as a response of the handler.
+    async fn read(&self, seek: &mut Seek<'_>) -> Option<Page> {
+        let (shared, recipe, key) = (&self.shared, &self.recipe, &self.context.key);
+        let frame = seek.get(Kind::Page).await?;
+        let record = match PageRecord::read(&frame.record, key.as_bytes()) {
+            Ok(record) => record,
+            Err(damage) => return seek.damaged(damage),
+        };
+        let mut headers = record.headers;
+        let sent = headers.len();
+        clean(&mut headers, &shared.headers);
+        let kept = judge(record.status, &headers, recipe.route.settings(), recipe.matched.is_some());
+        if headers.len() != sent || !matches!(kept, response::Verdict::Keep) {
+            return seek.damaged(Damage::Record);
+        }
+        let parts = key.parts();
+        let names = shared.ledger.view.names(parts.path, parts.pattern, record.tags.iter().map(Tag::as_str));
+        let covered = seek.judge(frame.made.place, names).await?;
+        if record.window.at(shared.time.wall()) == Freshness::Expired {
+            return None;
+        }
+        let kept = Kept { status: record.status, headers: &headers, body: frame.body, besides: frame.record.len() };
+        Some(Page {
+            key: key.clone(),
+            entry: kept.seal(record.window, recipe.route.settings(), &shared.headers),
+            begun: self.begun,
+            began_at: MonoTime(0),
+            maker: Maker::new(recipe, record.for_head),
+            covered,
+            back_off: BackOff::default(),
+        })
+    }
+
+    /// The old page is served until another process has rendered it.
+    pub(super) fn left_to_others(&self) {
+        if let Purpose::Regenerate { old, .. } = &self.purpose {
+            let pause = RETRY + Duration::from_millis(self.shared.noise() % 100);
+            old.back_off.wait(self.shared.time.monotonic(), pause, self.flight.began().generation);
+        }
+    }
+
+    /// Prolongs the lease, once there is one.
+    pub(super) async fn prolong(&self) {
+        if let Some(token) = self.lease.get() {
+            prolong(&self.shared, &self.context.key, *token).await;
+        }
+    }
+
+    fn made(&self, page: Option<&Page>) -> Option<Made> {
+        let place = page.map_or(self.flight.began().place, |page| page.covered.place())?;
+        Some(Made { place, begun: self.wall.0 })
+    }
+
+    /// A page was rendered and is kept; it is given back with its lease. What began before the ledger was read is nobody
+    /// else's.
+    pub(super) fn tell_store_of(&self, page: &Arc<Page>) {
+        let Some(made) = self.made(Some(page)) else { return };
+        let tags = self.tags(&self.context.notes());
+        self.tell(Job::Page { page: Arc::clone(page), tags, made }, self.take_lease());
+    }
+
+    /// What the store has must not be served any more.
+    pub(super) fn tell_store_of_veto(&self) {
+        if (self.known.load(Ordering::Relaxed) || matches!(self.purpose, Purpose::Regenerate { .. }))
+            && let Some(made) = self.made(None)
+        {
+            self.tell(Job::Remove { made }, None);
+        }
+    }
+
+    /// Whoever waits for the lease learns what came of it, unless an entry that is on its way says it.
+    pub(super) fn give_back(&self, outcome: &Outcome) {
+        if let Some(token) = self.take_lease() {
+            let note = if matches!(outcome, Outcome::Pass(_)) { Note::Pass } else { Note::Failed };
+            self.tell(Job::Nothing(note), Some(token));
+        }
+    }
+
+    fn take_lease(&self) -> Option<u64> {
+        let token = self.lease.get().copied()?;
+        (!self.given_back.swap(true, Ordering::Relaxed)).then_some(token)
+    }
+
+    fn tell(&self, job: Job, lease: Option<u64>) {
+        if self.shared.backing.is_some()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            write(&self.shared, &self.context.key, job, lease, &runtime);
+        }
+    }
+}
