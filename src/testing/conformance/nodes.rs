@@ -70,12 +70,9 @@ impl Nodes {
     }
 
     /// Puts from the first node what must be stored.
-    #[track_caller]
-    pub(super) fn stores<'n>(&'n self, item: &'n Item, why: &'n str) -> impl Future<Output = ()> + 'n {
-        async move {
-            let put = self.a.put(item).await.works("put");
-            assert_eq!(put, Put::Stored, "{why}: {:?} of {:?}", item.version, item.key);
-        }
+    pub(super) async fn stores(&self, item: &Item, why: &str) {
+        let put = self.a.put(item).await.works("put");
+        assert_eq!(put, Put::Stored, "{why}: {:?} of {:?}", item.version, item.key);
     }
 
     /// Both nodes find this under the key; on a late store, in time.
