@@ -33,10 +33,17 @@ async fn shared(max_marks: usize) -> Fixture {
     Fixture::new(vec![Arc::new(Arc::clone(&store)), store])
 }
 
+/// What promises no more than it has to.
+async fn modest(max_marks: usize) -> Fixture {
+    let store = Flawed { store: MemoryStore::new().max_marks(max_marks), flaw: Flaw::IsModest };
+    Fixture::new(vec![Arc::new(store.clone()), Arc::new(store)])
+}
+
 store_conformance!(memory_store, memory);
 store_conformance!(bounded_memory_store, bounded);
 store_conformance!(faulty_store, crate::faultless);
 store_conformance!(shared_store, shared);
+store_conformance!(modest_store, modest);
 
 /// A store that breaks one promise.
 #[derive(Clone)]
@@ -47,6 +54,8 @@ struct Flawed {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flaw {
+    /// None: it promises neither an exact ledger, nor that the newest wins, nor leases.
+    IsModest,
     LosesAMark,
     ForgetsWithoutFolding,
     FoldsIntoExpire,
@@ -94,7 +103,13 @@ fn place(cursor: &Cursor) -> (u64, u64) {
 impl Store for Flawed {
     fn profile(&self) -> Profile {
         let profile = self.store.profile();
-        if self.has(Flaw::TakesAnySize) { profile.with_max_bytes(1_000) } else { profile }
+        match self.flaw {
+            Flaw::IsModest => {
+                Profile::new("modest").with_late(Duration::from_millis(50)).with_min_keep(Duration::from_secs(60))
+            }
+            Flaw::TakesAnySize => profile.with_max_bytes(1_000),
+            _ => profile,
+        }
     }
 
     async fn get(&self, key: &StoreKey) -> Result<Option<Bytes>, StoreError> {
@@ -201,6 +216,7 @@ impl Store for Flawed {
         let claim = Claim { waited: claim.waited || self.has(Flaw::TellsNotesToAll), ..claim.clone() };
         let lease = self.store.lease(&claim).await?;
         Ok(match lease {
+            _ if self.has(Flaw::IsModest) => Lease::Mine,
             Lease::Held if self.has(Flaw::GrantsTwice) => Lease::Mine,
             Lease::Mine if self.has(Flaw::NeverProlongs) => {
                 let taken = Claim { token: 77, ..claim.clone() };
