@@ -135,3 +135,22 @@ pub(super) async fn a_note_ends(setup: Setup) {
         })
         .await;
 }
+
+/// `lease`: a note is its last holder's: when the next one has let the lease run out, the note of the one before is gone.
+pub(super) async fn a_note_ends_when_the_lease_is_taken(setup: Setup) {
+    let nodes = setup.nodes().await;
+    if !nodes.profile.leases {
+        return;
+    }
+    claims(&nodes.a, &claim("k", 1, LONG), Lease::Mine, "nobody had it").await;
+    nodes.a.release(&StoreKey::of("k"), 1, Note::Stored, LONG).await.works("release");
+    claims(&nodes.b, &claim("k", 2, SHORT), Lease::Mine, "a note says nothing to who has not waited").await;
+    let waits = Claim { waited: true, ..claim("k", 3, LONG) };
+    nodes
+        .until("a lease ends with its ttl", async || {
+            let lease = nodes.a.lease(&waits).await.works("lease");
+            assert!(!matches!(lease, Lease::Noted(_)), "a note of the holder before the last: {lease:?}");
+            (lease == Lease::Mine).then_some(())
+        })
+        .await;
+}

@@ -66,6 +66,7 @@ macro_rules! __store_conformance {
             leases::a_note_is_for_those_who_wait
             leases::a_stranger_releases_nothing
             leases::a_note_ends
+            leases::a_note_ends_when_the_lease_is_taken
         }
     };
     (@tests $fixture:path ; $($part:ident :: $promise:ident)*) => {
