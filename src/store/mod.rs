@@ -12,9 +12,11 @@
 //! - `profile`: limits, and which optional promises hold.
 //! - `error`: why a store did not do something.
 //! - `guard`: deadlines and a circuit breaker around every call.
+//! - `disk`: a store in a folder.
 
 mod changes;
 mod contract;
+mod disk;
 mod error;
 mod guard;
 mod item;
@@ -23,6 +25,7 @@ mod profile;
 
 pub use changes::{Changes, Cursor, Stamped};
 pub use contract::Store;
+pub use disk::DiskStore;
 pub use error::{StoreError, StoreErrorKind};
 pub(crate) use guard::{Deadlines, Guard, Urgency};
 pub use item::{Item, Put, StoreKey, Version};
