@@ -12,7 +12,7 @@ async fn a_restart_reads_back_what_was_stored() {
     let dir = folder();
     let store = DiskStore::open(dir.path()).unwrap();
     assert_eq!(body(&store, "a").await, None);
-    let stored = item("a", version(1, 1), &[7; 100_000]);
+    let stored = item("a", version(1, 1), &vec![7; 100_000]);
     assert_eq!(store.put(&stored).await.unwrap(), Put::Stored);
     drop(store);
     let store = DiskStore::open(dir.path()).unwrap();

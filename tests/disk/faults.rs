@@ -150,7 +150,7 @@ async fn the_process_with_a_limit() {
     let Some(dir) = std::env::var_os(LIMITED).map(std::path::PathBuf::from) else { return };
     let store = DiskStore::open(&dir).unwrap();
     store.put(&item("a", version(1, 1), b"small")).await.unwrap();
-    let large = item("a", version(2, 1), &[1; 100_000]);
+    let large = item("a", version(2, 1), &vec![1; 100_000]);
     assert_eq!(store.put(&large).await.unwrap_err().kind(), StoreErrorKind::TooLarge);
     assert_eq!(names(&dir.join("tmp")), Vec::<String>::new());
     assert_eq!(body(&store, "a").await.unwrap(), "small");

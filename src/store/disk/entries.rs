@@ -1,5 +1,6 @@
 //! Entries: one file each.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ pub(super) enum Sync {
 
 /// The folders of entries, of files being written, and of locks; and what is known of the files.
 pub(super) struct Entries {
-    entries: PathBuf,
+    files: PathBuf,
     temp: PathBuf,
     locks: PathBuf,
     pub(super) index: Index,
@@ -36,7 +37,7 @@ pub(super) struct Entries {
 impl Entries {
     pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
         let of = |name| folder.join(name);
-        let new = Self { entries: of("entries"), temp: of("tmp"), locks: of("locks"), index: Index::default() };
+        let new = Self { files: of("entries"), temp: of("tmp"), locks: of("locks"), index: Index::default() };
         new.make_folders()?;
         // Whoever cannot write should learn it now and not with the first page.
         Temp::make(&new.temp).map_err(failed("write in", &new.temp))?;
@@ -44,7 +45,7 @@ impl Entries {
     }
 
     fn make_folders(&self) -> Result<(), StoreError> {
-        for folder in [&self.entries, &self.temp, &self.locks] {
+        for folder in [&self.files, &self.temp, &self.locks] {
             files::make_folder(folder).map_err(failed("make the folder", folder))?;
         }
         Ok(())
@@ -61,11 +62,12 @@ impl Entries {
     }
 
     fn path(&self, key: &StoreKey) -> PathBuf {
-        self.path_of(&key.digest_hex())
+        self.path_of(key.digest())
     }
 
-    fn path_of(&self, hex: &str) -> PathBuf {
-        self.entries.join(&hex[..2]).join(&hex[2..4]).join(hex)
+    fn path_of(&self, digest: &Digest) -> PathBuf {
+        let hex = hex(digest);
+        self.files.join(&hex[..2]).join(&hex[2..4]).join(hex)
     }
 
     /// Whoever compares an entry and then replaces or removes it is alone with it: a lock for each first byte of the
@@ -82,7 +84,7 @@ impl Entries {
             self.index.removed(key.digest());
             return Ok(None);
         };
-        match frame::read(file, now) {
+        match frame::read(&file, now) {
             Content::Entry(entry) => {
                 self.index.read(*key.digest(), length, now);
                 Ok(Some(entry))
@@ -109,10 +111,10 @@ impl Entries {
         synced.map_err(failed("write", &path))?;
 
         let alone = self.lock(&item.key)?;
-        if self.has_newer(&path, item.version)? {
+        if has_newer(&path, item.version)? {
             return Ok(Put::KeptNewer);
         }
-        let folder = path.parent().unwrap_or(&self.entries);
+        let folder = path.parent().unwrap_or(&self.files);
         let moved = match temp.move_to(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 files::make_folder(folder).and_then(|()| temp.move_to(&path))
@@ -126,22 +128,6 @@ impl Entries {
             files::sync_folder(folder).map_err(failed("sync", folder))?;
         }
         Ok(Put::Stored)
-    }
-
-    /// Under the lock. What looks newer is read as a whole: what is damaged does not count.
-    fn has_newer(&self, path: &Path, than: Version) -> Result<bool, StoreError> {
-        let now = files::now();
-        let mut start = [0; frame::LEN + Version::AT.end];
-        let looks_newer = match files::open(path) {
-            Ok((mut file, _)) => {
-                file.read_exact(&mut start).is_ok()
-                    && frame::version(&start, now).is_some_and(|there| there.is_newer_than(than))
-            }
-            // It is replaced if that is possible.
-            Err(_) => false,
-        };
-        let there = if looks_newer { read(path, now).map_err(failed("read", path))? } else { None };
-        Ok(there.is_some_and(|(file, _)| matches!(frame::read(file, now), Content::Entry(_))))
     }
 
     pub(super) fn remove(&self, key: &StoreKey, upto: Version) -> Result<(), StoreError> {
@@ -160,7 +146,7 @@ impl Entries {
         let Some((file, _)) = read(&path, now).map_err(failed("read", &path))? else {
             return Ok(());
         };
-        if unwanted(&frame::read(file, now)) {
+        if unwanted(&frame::read(&file, now)) {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("remove", &path)(error)),
                 _ => self.index.removed(key.digest()),
@@ -172,16 +158,15 @@ impl Entries {
     /// Removes what was not used for longest, as long as there is more than may be.
     pub(super) fn evict(&self, max_bytes: u64) {
         for digest in self.index.evict(max_bytes) {
-            let hex = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             // Others may have been faster. What cannot be removed is found again by the next scan.
-            let _ = fs::remove_file(self.path_of(&hex));
+            let _ = fs::remove_file(self.path_of(&digest));
         }
     }
 
     /// Looks through all files, for as long as `go_on`; and sweeps what dead processes left.
     pub(super) fn scan(&self, go_on: impl Fn() -> bool) {
         temp::sweep(&self.temp);
-        for folder in folders(&self.entries).flat_map(|folder| folders(&folder)) {
+        for folder in folders(&self.files).flat_map(|folder| folders(&folder)) {
             if !go_on() {
                 return;
             }
@@ -201,16 +186,41 @@ fn folders(of: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     found.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
 }
 
+fn hex(digest: &Digest) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in digest {
+        // Writing to a `String` does not fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
 /// Of a file's name.
 fn digest(hex: &str) -> Option<Digest> {
     let mut digest = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
+    if hex.len() != 64 || !hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return None;
     }
     for (n, byte) in digest.iter_mut().enumerate() {
         *byte = u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).ok()?;
     }
     Some(digest)
+}
+
+/// Under the lock. What looks newer is read as a whole: what is damaged does not count.
+fn has_newer(path: &Path, than: Version) -> Result<bool, StoreError> {
+    let now = files::now();
+    let mut start = [0; frame::LEN + Version::AT.end];
+    let looks_newer = match files::open(path) {
+        Ok((mut file, _)) => {
+            file.read_exact(&mut start).is_ok()
+                && frame::version(&start, now).is_some_and(|there| there.is_newer_than(than))
+        }
+        // It is replaced if that is possible.
+        Err(_) => false,
+    };
+    let there = if looks_newer { read(path, now).map_err(failed("read", path))? } else { None };
+    Ok(there.is_some_and(|(file, _)| matches!(frame::read(&file, now), Content::Entry(_))))
 }
 
 /// A whole file and its length; `None` if there is none that could be an entry.

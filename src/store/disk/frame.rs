@@ -55,7 +55,7 @@ pub(super) enum Content {
 }
 
 /// Reads a whole file.
-pub(super) fn read(file: Bytes, now: u64) -> Content {
+pub(super) fn read(file: &Bytes, now: u64) -> Content {
     let number = |at: usize| file.get(at..at + 4).and_then(|bytes| Some(u32::from_be_bytes(bytes.try_into().ok()?)));
     if !file.starts_with(MAGIC) || number(8) != Some(FORMAT) {
         return Content::Foreign;
@@ -65,7 +65,7 @@ pub(super) fn read(file: Bytes, now: u64) -> Content {
         return Content::Damaged;
     };
     let entry = file.slice(LEN..);
-    if length != entry.len() as u64 || expected != sum(&file, &entry) {
+    if length != entry.len() as u64 || expected != sum(file, &entry) {
         Content::Damaged
     } else if expires <= now {
         Content::Expired

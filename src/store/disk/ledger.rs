@@ -103,7 +103,7 @@ impl Ledger {
         rules: Rules,
         entries: &Entries,
     ) -> Result<Changes, StoreError> {
-        let place = after.and_then(|cursor| read_cursor(cursor));
+        let place = after.and_then(read_cursor);
         if !self.is_unchanged()? {
             let shared = self.lock(Hold::Shared)?;
             self.log = self.catch_up()?;

@@ -151,7 +151,9 @@ mod tests {
         let mut bytes = Vec::new();
         marks.write(&mut bytes).unwrap();
         let (mut again, mut rest) = (Marks::default(), &bytes[..]);
-        while let Some((record, _)) = record::read(&mut rest, rest.len() as u64).unwrap() {
+        while !rest.is_empty() {
+            let left = rest.len() as u64;
+            let (record, _) = record::read(&mut rest, left).unwrap().unwrap();
             again.apply(record.stamp, record.marks().unwrap());
         }
         assert_eq!((texts(&again), again.newest(), again.bytes()), (texts(&marks), 30, marks.bytes()));
