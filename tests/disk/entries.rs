@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum_isr::store::{DiskStore, Item, Put, Store, StoreKey};
 
-use crate::{body, file, folder, item, names, version};
+use crate::{body, file, folder, item, names, until, version};
 
 #[tokio::test]
 async fn a_restart_reads_back_what_was_stored() {
@@ -71,6 +71,31 @@ async fn the_newest_of_many_that_are_put_at_once_stays() {
         }
         assert_eq!(body(&stores[0], "a").await.unwrap(), &(round * 100 + 15).to_be_bytes()[..]);
     }
+}
+
+/// Nobody comes between the comparison and what follows from it, in whatever process.
+#[tokio::test]
+async fn a_put_waits_for_the_lock_of_its_entry_and_then_compares() {
+    let (dir, other) = (folder(), folder());
+    let [store, newer] = [&dir, &other].map(|dir| DiskStore::open(dir.path()).unwrap());
+    store.put(&item("a", version(1, 1), b"old")).await.unwrap();
+    newer.put(&item("a", version(9, 9), b"newer")).await.unwrap();
+    let lock = dir.path().join("locks").join(&StoreKey::of("a").digest_hex()[..2]);
+    let lock = fs::OpenOptions::new().write(true).open(lock).unwrap();
+    lock.lock().unwrap();
+    let put = tokio::spawn({
+        let store = store.clone();
+        async move { store.put(&item("a", version(5, 5), b"late")).await.unwrap() }
+    });
+    let temp = dir.path().join("tmp");
+    until(|| fs::read_dir(&temp).unwrap().any(|file| file.unwrap().metadata().is_ok_and(|f| f.len() == 68))).await;
+    // Time enough to go on without the lock.
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert!(!put.is_finished());
+    fs::rename(file(other.path(), "a"), file(dir.path(), "a")).unwrap();
+    drop(lock);
+    assert_eq!(put.await.unwrap(), Put::KeptNewer);
+    assert_eq!(body(&store, "a").await.unwrap(), "newer");
 }
 
 #[tokio::test]
