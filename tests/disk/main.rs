@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// The most marks that are asked for at once are fewer.
+/// An epoch, where it does not matter which.
 const FRESH: u64 = 77;
 
 fn folder() -> tempfile::TempDir {
