@@ -279,7 +279,7 @@ fn the_suite_finds_broken_stores() {
 
 /// The same, of what is waited for: two checks that take as long as they may.
 #[test]
-#[ignore = "takes forty seconds"]
+
 fn the_suite_finds_what_never_ends() {
     assert!(!keeps(Flaw::ForgetsKeep, "entries_vanish_after_keep"));
     assert!(!keeps(Flaw::KeepsNotesForever, "a_note_ends"));

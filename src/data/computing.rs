@@ -332,7 +332,12 @@ impl Task {
             *found = there.is_some();
             match there {
                 Some(value) => Ok(value),
-                None => spec.make(&self.context, self.computation.began, compute).await,
+                None => {
+                    // It begins when the store has been asked.
+                    let asked = shared.backing.is_some();
+                    let began = if asked { shared.ledger.view.since() } else { self.computation.began };
+                    spec.make(&self.context, began, compute).await
+                }
             }
         };
         let mut work = pin!(tokio::time::timeout(shared.render_timeout, make));

@@ -120,7 +120,7 @@ impl Lead {
     }
 
     fn made(&self, page: Option<&Page>) -> Option<Made> {
-        let place = page.map_or(self.flight.began().place, |page| page.covered.place())?;
+        let place = page.map_or(self.began().place, |page| page.covered.place())?;
         Some(Made { place, begun: self.wall.0 })
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::lead::{Landing, Lead, Purpose, abandon, give_up_body};
 use super::outcome::{Head, Outcome};
-use crate::ledger::Covered;
+use crate::ledger::{Covered, Since};
 use crate::memory::{Page, PassNote, Slot};
 use crate::policy::response::Pass;
 use crate::policy::tag::{MAX_TAGS, Tag};
@@ -25,8 +25,13 @@ impl Lead {
     /// What marks can hit of what this render brings.
     pub(super) fn covered(&self, notes: &Notes, tags: &[Tag]) -> Covered {
         let (view, key) = (&self.shared.ledger.view, self.context.key.parts());
-        let since = if holds(Rule::SinceBegin) { self.flight.began() } else { view.since() };
+        let since = if holds(Rule::SinceBegin) { self.began() } else { view.since() };
         Covered::new(view.names(key.path, key.pattern, tags.iter().map(Tag::as_str)), notes.since(since))
+    }
+
+    /// Where the render began.
+    pub(super) fn began(&self) -> Since {
+        self.since.get().copied().unwrap_or_else(|| self.flight.began())
     }
 
     fn keeps(&self) -> bool {
@@ -99,7 +104,7 @@ impl Lead {
     /// The old page stays, and is not tried again before its back-off is over.
     fn regeneration_failed(&self, old: &Page, what: &'static str) {
         let failures =
-            old.back_off.failed(self.shared.time.monotonic(), self.shared.noise(), self.flight.began().generation);
+            old.back_off.failed(self.shared.time.monotonic(), self.shared.noise(), self.began().generation);
         telemetry::regeneration_failed(&self.shared, &self.recipe, &self.context.key, what, failures);
     }
 

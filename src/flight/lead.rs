@@ -24,6 +24,7 @@ use crate::contained::{Panic, contained};
 use crate::entry::clean;
 use crate::isr::Shared;
 use crate::key::CacheKey;
+use crate::ledger::Since;
 use crate::memory::Page;
 use crate::policy::response::{self, Pass};
 use crate::render::{RENDER, Recipe, RenderContext, RenderReason, Rendered, render_request};
@@ -118,6 +119,8 @@ pub(crate) struct Lead {
     pub(super) began_at: MonoTime,
     /// The same for others.
     pub(super) wall: WallTime,
+    /// Where the render began, if it did not begin with the flight: when the store had been asked.
+    pub(super) since: OnceLock<Since>,
     /// The token of the lease on this render, if there is one.
     pub(super) lease: OnceLock<u64>,
     pub(super) given_back: AtomicBool,
@@ -141,6 +144,7 @@ impl Lead {
             begun: shared.next_render(),
             began_at: shared.time.monotonic(),
             wall: shared.time.wall(),
+            since: OnceLock::new(),
             lease: OnceLock::new(),
             given_back: AtomicBool::new(false),
             known: AtomicBool::new(false),
@@ -206,8 +210,12 @@ impl Lead {
     }
 
     async fn work(&self) -> Landing {
-        if let Some(landing) = self.fetch().await {
-            return landing;
+        if self.shared.backing.is_some() {
+            if let Some(landing) = self.fetch().await {
+                return landing;
+            }
+            // Set once.
+            let _ = self.since.set(self.shared.ledger.view.since());
         }
         let response = match self.render().await {
             Ok(response) => response,

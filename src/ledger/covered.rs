@@ -1,5 +1,7 @@
 //! What marks can hit of something that is kept.
 
+use std::num::NonZeroU64;
+
 use super::mirror::Name;
 use super::since::{Place, Since};
 use super::sync::{AtomicU64, Ordering};
@@ -12,15 +14,9 @@ pub(crate) struct Covered {
     names: Box<[Name]>,
     /// Of what is marked already, never: so it is judged each time.
     good: AtomicU64,
-    marked: Option<Marked>,
+    /// It came with a mark on it, to be served until there is a new one, and no mark up to this one expires it.
+    marked: Option<NonZeroU64>,
     place: Option<Place>,
-}
-
-/// It came with a mark on it, to be served until there is a new one.
-#[derive(Clone, Copy, Debug)]
-struct Marked {
-    /// No mark up to this one expires it.
-    known: Generation,
 }
 
 impl Covered {
@@ -31,7 +27,8 @@ impl Covered {
 
     /// Of what was made elsewhere and has been found to be marked for revalidation, as of `since`.
     pub(crate) fn marked(names: Box<[Name]>, since: Since) -> Self {
-        let marked = Some(Marked { known: since.generation });
+        // The first generation is one.
+        let marked = NonZeroU64::new(since.generation.0).or(Some(NonZeroU64::MIN));
         Self { names, good: AtomicU64::new(0), marked, place: since.place }
     }
 
@@ -44,7 +41,8 @@ impl Covered {
 
     #[cold]
     fn judge(&self, good: Generation, view: &View) -> Verdict {
-        if let Some(Marked { known }) = self.marked {
+        if let Some(known) = self.marked {
+            let known = Generation(known.get());
             let (verdict, _) = view.judge(known, &self.names);
             return verdict.max(Verdict::Revalidate(known));
         }
