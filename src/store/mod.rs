@@ -13,6 +13,7 @@
 //! - `error`: why a store did not do something.
 //! - `guard`: deadlines and a circuit breaker around every call.
 //! - `disk`: a store in a folder.
+//! - `redis`: Redis and Valkey (feature `redis`).
 
 mod changes;
 mod contract;
@@ -22,6 +23,8 @@ mod guard;
 mod item;
 mod lease;
 mod profile;
+#[cfg(feature = "redis")]
+mod redis;
 
 pub use changes::{Changes, Cursor, Stamped};
 pub use contract::Store;
@@ -31,5 +34,7 @@ pub(crate) use guard::{Deadlines, Guard, Urgency};
 pub use item::{Item, Put, StoreKey, Version};
 pub use lease::{Claim, Lease, Note};
 pub use profile::Profile;
+#[cfg(feature = "redis")]
+pub use redis::{RedisOptions, RedisStore};
 
 pub use crate::ledger::{Mark, Verb};
