@@ -48,7 +48,11 @@ fn kind(error: &RedisError) -> Kind {
             | Server::Moved
             | Server::Ask,
         ) => Kind::Unavailable,
-        _ => said(error.code().unwrap_or_default(), error.detail().unwrap_or_default()),
+        _ => match error.clone().into_server_errors().as_deref() {
+            // Of several commands, the first that was refused tells why.
+            Some([(_, first), ..]) => said(first.code(), first.details().unwrap_or_default()),
+            _ => Kind::Internal,
+        },
     }
 }
 

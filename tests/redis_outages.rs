@@ -1,0 +1,147 @@
+//! Servers that stop, freeze and come back.
+#![cfg(feature = "redis")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+#[path = "common/redis.rs"]
+mod servers;
+
+use std::time::{Duration, Instant};
+
+use axum_isr::store::{RedisStore, Store, StoreErrorKind, StoreKey};
+use servers::{PATIENCE, Server, connect, eventually, item, marks, patient, tag, version};
+
+#[tokio::test]
+async fn an_application_starts_while_the_server_is_down() {
+    let mut server = Server::start();
+    server.kill();
+    let store = connect(&server).await;
+    let key = StoreKey::of("a");
+    let error = store.get(&key).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_transient()), (StoreErrorKind::Unavailable, true), "{error:?}");
+    server.restart();
+    eventually("it connects", async || store.get(&key).await.ok()).await;
+    eventually("the ledger too", async || store.changes(None, 1).await.ok()).await;
+}
+
+/// No call waits for a connection.
+#[tokio::test]
+async fn calls_fail_at_once_while_the_server_is_stopped() {
+    let mut server = Server::start();
+    let store = connect(&server).await;
+    let item = item("a", version(1, 1, 1), b"");
+    store.put(&item).await.unwrap();
+    store.invalidate(&[tag("a")], 1).await.unwrap();
+    server.kill();
+    // The end of a connection may be noticed a little later.
+    for _ in 0..2 {
+        let _ = (store.get(&item.key).await, store.changes(None, 1).await);
+    }
+    let start = Instant::now();
+    for _ in 0..200 {
+        for error in [
+            store.get(&item.key).await.unwrap_err(),
+            store.put(&item).await.unwrap_err(),
+            store.remove(&item.key, item.version).await.unwrap_err(),
+            store.invalidate(&[tag("a")], 1).await.unwrap_err(),
+            store.changes(None, 1).await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+        }
+    }
+    let each = start.elapsed() / 1_000;
+    assert!(each < Duration::from_millis(5), "{each:?} a call");
+    server.restart();
+    eventually("it is connected again", async || store.get(&item.key).await.ok()).await;
+    eventually("the ledger too", async || store.changes(None, 1).await.ok()).await;
+}
+
+/// With the default timeouts.
+#[tokio::test]
+async fn a_frozen_server_costs_a_call_its_timeout() {
+    let server = Server::start();
+    let store = eventually("a machine that is not too busy", async || {
+        let store = RedisStore::connect(&server.url()).await.unwrap();
+        (store.changes(None, 1).await.is_ok() && store.get(&StoreKey::of("a")).await.is_ok()).then_some(store)
+    })
+    .await;
+    server.freeze();
+    for n in 0..6 {
+        let start = Instant::now();
+        let error = store.get(&StoreKey::of("a")).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::TimedOut, "{n}: {error:?}");
+        let error = store.changes(None, 1).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::TimedOut, "{n}: {error:?}");
+        let took = start.elapsed();
+        assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(2), "{took:?} for two calls");
+    }
+    server.thaw();
+    eventually("it answers again", async || store.get(&StoreKey::of("a")).await.ok()).await;
+    eventually("the ledger too", async || store.changes(None, 1).await.ok()).await;
+}
+
+/// A frozen server is as good as one behind a cut network: what it still holds of old connections must not stay.
+#[tokio::test]
+async fn a_silent_connection_is_replaced() {
+    let server = Server::start();
+    let quick = patient().response_timeout(Duration::from_millis(50)).connect_timeout(Duration::from_millis(100));
+    let store = quick.connect(&server.url()).await.unwrap();
+    for _ in 0..3 {
+        server.freeze();
+        for _ in 0..5 {
+            assert!(store.get(&StoreKey::of("a")).await.is_err() && store.changes(None, 1).await.is_err());
+        }
+        server.thaw();
+        eventually("it answers again", async || store.get(&StoreKey::of("a")).await.ok()).await;
+        eventually("the ledger too", async || store.changes(None, 1).await.ok()).await;
+    }
+    eventually("two connections are left", async || (server.connections() == 2).then_some(())).await;
+}
+
+/// A call that was given up does no harm to others on its connection.
+#[tokio::test]
+async fn dropped_calls_do_not_disturb_others() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    for n in 0..300_u64 {
+        let item = item(&format!("key{n}"), version(1, n, n), &[7; 10_000]);
+        let marks = [tag("a")];
+        let time = Duration::from_micros(n % 20 * 20);
+        let _ = tokio::time::timeout(time, async { tokio::join!(store.put(&item), store.invalidate(&marks, 1)) }).await;
+        let read = store.get(&item.key).await.unwrap();
+        assert!(read.is_none_or(|bytes| bytes == item.bytes));
+    }
+    assert_eq!(marks(&store).await, [tag("a")]);
+    let unfinished = || server.run::<Vec<String>>(&["KEYS", "*{put}*"]);
+    eventually("nothing half-written stays", async || unfinished().is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn hints_go_on_after_a_connection_was_lost() {
+    let mut server = Server::start();
+    let (store, other) = (connect(&server).await, connect(&server).await);
+    other.hint().await;
+    server.restart();
+    // One for the new connection: what was said meanwhile was not heard.
+    tokio::time::timeout(PATIENCE, other.hint()).await.unwrap();
+    eventually("the other side too", async || store.changes(None, 1).await.ok()).await;
+    let waiting = tokio::spawn(async move { other.hint().await });
+    store.invalidate(&[tag("a")], 1).await.unwrap();
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
+}
+
+/// Clones share the connections, which end with the last of them, and no task stays that connects again.
+#[tokio::test]
+async fn connections_end_with_the_last_clone() {
+    let mut server = Server::start();
+    let store = connect(&server).await;
+    let clone = store.clone();
+    drop(store);
+    clone.get(&StoreKey::of("a")).await.unwrap();
+    assert_eq!(server.connections(), 2);
+    server.kill();
+    let _ = clone.get(&StoreKey::of("a")).await;
+    drop(clone);
+    server.restart();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(server.connections(), 0);
+}
