@@ -35,11 +35,14 @@ fn kind(error: &RedisError) -> Kind {
         return Kind::TimedOut;
     }
     match error.kind() {
-        ErrorKind::Io | ErrorKind::ClusterConnectionNotFound => Kind::Unavailable,
-        ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::RESP3NotSupported => Kind::Denied,
+        ErrorKind::AuthenticationFailed
+        | ErrorKind::InvalidClientConfig
+        | ErrorKind::RESP3NotSupported
+        | ErrorKind::Server(Server::NoPerm) => Kind::Denied,
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Kind::Corrupt,
-        ErrorKind::Server(Server::NoPerm) => Kind::Denied,
-        ErrorKind::Server(
+        ErrorKind::Io
+        | ErrorKind::ClusterConnectionNotFound
+        | ErrorKind::Server(
             Server::BusyLoading
             | Server::TryAgain
             | Server::ClusterDown
