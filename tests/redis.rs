@@ -217,7 +217,7 @@ async fn an_invalidation_is_a_hint_for_others() {
     let server = Server::start();
     let (store, other) = (connect(&server).await, connect(&server).await);
     // What rings when the connection is made.
-    other.hint().await;
+    tokio::time::timeout(servers::PATIENCE, other.hint()).await.unwrap();
     let silent = tokio::time::timeout(Duration::from_millis(50), other.hint()).await;
     assert!(silent.is_err(), "nothing has happened");
     for n in 0..3 {

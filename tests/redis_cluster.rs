@@ -58,7 +58,7 @@ async fn a_cluster_does_what_a_server_does() {
 async fn the_ledger_is_on_one_node_and_hints_reach_everybody() {
     let cluster = Cluster::start();
     let (store, other) = (connect(&cluster).await, connect(&cluster).await);
-    other.hint().await;
+    tokio::time::timeout(PATIENCE, other.hint()).await.unwrap();
     let waiting = tokio::spawn({
         let other = other.clone();
         async move { other.hint().await }
