@@ -330,15 +330,13 @@ impl Task {
         let make = async {
             let there = spec.fetch().await;
             *found = there.is_some();
-            match there {
-                Some(value) => Ok(value),
-                None => {
-                    // It begins when the store has been asked.
-                    let asked = shared.backing.is_some();
-                    let began = if asked { shared.ledger.view.since() } else { self.computation.began };
-                    spec.make(&self.context, began, compute).await
-                }
+            if let Some(value) = there {
+                return Ok(value);
             }
+            // It begins when the store has been asked.
+            let asked = shared.backing.is_some();
+            let began = if asked { shared.ledger.view.since() } else { self.computation.began };
+            spec.make(&self.context, began, compute).await
         };
         let mut work = pin!(tokio::time::timeout(shared.render_timeout, make));
         // What never waits leaves nothing of the task's budget, without which nothing else is heard of.

@@ -103,8 +103,7 @@ impl Lead {
 
     /// The old page stays, and is not tried again before its back-off is over.
     fn regeneration_failed(&self, old: &Page, what: &'static str) {
-        let failures =
-            old.back_off.failed(self.shared.time.monotonic(), self.shared.noise(), self.began().generation);
+        let failures = old.back_off.failed(self.shared.time.monotonic(), self.shared.noise(), self.began().generation);
         telemetry::regeneration_failed(&self.shared, &self.recipe, &self.context.key, what, failures);
     }
 

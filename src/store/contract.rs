@@ -80,13 +80,15 @@ pub trait Store: Send + Sync + 'static {
     /// the time in microseconds since the Unix epoch.
     ///
     /// The ledger keeps the newest stamp of each mark. It may forget a mark only by *folding* it: the same step raises
-    /// [`Mark::everything`] of its verb to its stamp. A ledger that is empty begins with the epoch `fresh`.
+    /// [`Mark::everything`] of its verb to its stamp. A ledger that is empty begins with the epoch `fresh`. The cache calls
+    /// it with one mark at least.
     async fn invalidate(&self, marks: &[Mark], fresh: u64) -> Result<Stamped, StoreError>;
 
     /// What a reader at `after` has not seen: each mark whose [`invalidate`](Self::invalidate) returned before this call
     /// began ([`Profile::late`] before it), once, oldest first, read atomically with the epoch, and from where marks are
     /// written to. All marks if `after` is `None` or of another epoch; [`Changes::more`] if there are more than were
-    /// returned.
+    /// returned, but never some of the marks of one stamp without the others: what is rendered from then on carries
+    /// [`Changes::stamp`], and no mark that is told later may be as old as that.
     ///
     /// An empty ledger begins with the epoch `fresh`. An `after` that lies beyond the newest stamp proves that the ledger
     /// has lost its end: it is replaced, in one step, by an empty one with the epoch `fresh`.
@@ -100,7 +102,7 @@ pub trait Store: Send + Sync + 'static {
     /// Takes the lease on making something, or prolongs it for the same token. By default it is granted.
     ///
     /// To a claim that has [waited](Claim::waited) a note that its last holder left is told instead; to others a note
-    /// says nothing.
+    /// says nothing, and ends when one of them is granted the lease.
     async fn lease(&self, claim: &Claim) -> Result<Lease, StoreError> {
         let _ = claim;
         Ok(Lease::Mine)
