@@ -5,6 +5,8 @@
 //! - [`FaultyStore`]: any store, with faults that are switched on and off while it runs.
 //! - [`store_conformance!`](store_conformance) and [`conformance`]: a test of each promise of a store.
 
+#[cfg(all(test, not(isr_shuttle)))]
+mod cluster_model;
 pub mod conformance;
 mod faults;
 mod faulty_store;

@@ -9,11 +9,13 @@
 //! `ISR_MODEL_CASES` sets the number of cases (10,000).
 //!
 //! - `world`: the sources, and the pages and values that show them.
+//! - `visitor`: whether visitors got what they may get.
 //! - `play`: one order, played against the model.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod play;
-mod world;
+pub(super) mod visitor;
+pub(super) mod world;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -23,7 +25,7 @@ use play::Play;
 use world::{PAGES, SOURCES};
 
 #[derive(Clone, Copy, Debug)]
-enum Target {
+pub(super) enum Target {
     Tag(usize),
     Path(usize),
     Prefix,
@@ -59,17 +61,21 @@ enum Op {
     Draft(usize, bool),
 }
 
-fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let page = || 0..PAGES.len();
-    let source = || 0..SOURCES;
-    let target = prop_oneof![
-        4 => source().prop_map(Target::Tag),
-        2 => page().prop_map(Target::Path),
+pub(super) fn targets() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        4 => (0..SOURCES).prop_map(Target::Tag),
+        2 => (0..PAGES.len()).prop_map(Target::Path),
         1 => Just(Target::Prefix),
         1 => Just(Target::Route),
         1 => Just(Target::All),
         2 => Just(Target::Nothing),
-    ];
+    ]
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let page = || 0..PAGES.len();
+    let source = || 0..SOURCES;
+    let target = targets();
     let op = prop_oneof![
         8 => (page(), prop::bool::weighted(0.15), prop::bool::weighted(0.2))
             .prop_map(|(page, head, validator)| Op::Ask { page, head, validator }),
@@ -93,7 +99,7 @@ fn play(ops: &[Op]) -> Result<(), TestCaseError> {
     played.map_err(TestCaseError::fail)
 }
 
-fn cases() -> u32 {
+pub(super) fn cases() -> u32 {
     std::env::var("ISR_MODEL_CASES").ok().map_or(10_000, |cases| cases.parse().unwrap())
 }
 

@@ -5,19 +5,22 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
+use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use futures_util::stream;
 use http::StatusCode;
 use tokio::sync::oneshot;
 
 use super::Target;
-use crate::{Isr, Render};
+use crate::{InvalidateError, Invalidated, Isr, Render, RouteConfig};
 
-pub(super) const SOURCES: usize = 2;
+pub(in crate::testing) const SOURCES: usize = 2;
 
 /// What a page shows, in the order in which it reads it.
-pub(super) const PAGES: [&[Part]; 5] = [
+pub(in crate::testing) const PAGES: [&[Part]; 5] = [
     &[Part::Direct(0)],
     &[Part::Direct(1), Part::Direct(0)],
     &[Part::Data(0)],
@@ -26,13 +29,13 @@ pub(super) const PAGES: [&[Part]; 5] = [
 ];
 
 /// Pages whose body goes on after its head.
-pub(super) const STREAMED: [usize; 2] = [1, 3];
+pub(in crate::testing) const STREAMED: [usize; 2] = [1, 3];
 
-pub(super) const FRESH: Duration = Duration::from_secs(10);
-pub(super) const KEPT: Duration = Duration::from_secs(30);
+pub(in crate::testing) const FRESH: Duration = Duration::from_secs(10);
+pub(in crate::testing) const KEPT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Part {
+pub(in crate::testing) enum Part {
     /// The handler reads the source.
     Direct(usize),
     /// The handler uses a value that was read from the source.
@@ -42,7 +45,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    pub(super) fn source(self) -> usize {
+    pub(in crate::testing) fn source(self) -> usize {
         match self {
             Self::Direct(source) | Self::Data(source) | Self::Nested(source) => source,
         }
@@ -50,40 +53,40 @@ impl Part {
 }
 
 /// Versions that a page must show at least, by source.
-pub(super) type Floor = [u64; SOURCES];
+pub(in crate::testing) type Floor = [u64; SOURCES];
 
 #[derive(Default)]
-pub(super) struct State {
-    pub(super) version: [u64; SOURCES],
-    pub(super) stopped: Vec<oneshot::Sender<()>>,
+pub(in crate::testing) struct State {
+    pub(in crate::testing) version: [u64; SOURCES],
+    pub(in crate::testing) stopped: Vec<oneshot::Sender<()>>,
     /// Nobody stops any more.
-    pub(super) free: bool,
+    pub(in crate::testing) free: bool,
     /// By page.
-    pub(super) renders: [usize; PAGES.len()],
-    pub(super) fails: [bool; PAGES.len()],
-    pub(super) draft: [bool; PAGES.len()],
+    pub(in crate::testing) renders: [usize; PAGES.len()],
+    pub(in crate::testing) fails: [bool; PAGES.len()],
+    pub(in crate::testing) draft: [bool; PAGES.len()],
     /// By page: what nobody may show any more, and what nobody may show as new.
-    pub(super) expired: [Floor; PAGES.len()],
-    pub(super) revalidated: [Floor; PAGES.len()],
-    pub(super) expired_data: Floor,
+    pub(in crate::testing) expired: [Floor; PAGES.len()],
+    pub(in crate::testing) revalidated: [Floor; PAGES.len()],
+    pub(in crate::testing) expired_data: Floor,
     /// What pages with these validators show.
-    pub(super) validators: HashMap<String, String>,
+    pub(in crate::testing) validators: HashMap<String, String>,
 }
 
 /// The sources, and who has stopped where.
 #[derive(Clone, Default)]
-pub(super) struct World(Arc<Mutex<State>>);
+pub(in crate::testing) struct World(Arc<Mutex<State>>);
 
 impl World {
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(in crate::testing) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 
-    pub(super) fn read(&self, source: usize) -> u64 {
+    pub(in crate::testing) fn read(&self, source: usize) -> u64 {
         self.lock().version[source]
     }
 
-    pub(super) async fn stop(&self) {
+    pub(in crate::testing) async fn stop(&self) {
         let wait = {
             let mut state = self.lock();
             if state.free {
@@ -96,7 +99,7 @@ impl World {
         let _ = wait.await;
     }
 
-    pub(super) fn resume(&self, n: usize) -> bool {
+    pub(in crate::testing) fn resume(&self, n: usize) -> bool {
         let mut state = self.lock();
         // Some were given up.
         state.stopped.retain(|stopped| !stopped.is_closed());
@@ -111,26 +114,13 @@ impl World {
     }
 
     /// A verb has returned: `all` its pages show this version of the source at least.
-    pub(super) fn raise(&self, target: Target, expires: bool) {
+    pub(in crate::testing) fn raise(&self, target: Target, expires: bool) {
         let mut state = self.lock();
         let version = state.version;
-        for (page, parts) in PAGES.iter().enumerate() {
-            for part in *parts {
-                let source = part.source();
-                let hit = match target {
-                    Target::Tag(tag) => tag == source,
-                    Target::All => true,
-                    // Data has tags, and no path: what is read from it may be as old as before.
-                    Target::Path(path) => path == page && matches!(part, Part::Direct(_)),
-                    Target::Prefix | Target::Route => matches!(part, Part::Direct(_)),
-                    Target::Nothing => false,
-                };
-                if hit {
-                    state.revalidated[page][source] = version[source];
-                    if expires {
-                        state.expired[page][source] = version[source];
-                    }
-                }
+        for (page, source) in target.hits() {
+            state.revalidated[page][source] = version[source];
+            if expires {
+                state.expired[page][source] = version[source];
             }
         }
         for (source, least) in state.expired_data.iter_mut().enumerate() {
@@ -141,7 +131,55 @@ impl World {
     }
 }
 
-pub(super) async fn data(world: World, isr: Isr, source: usize) -> u64 {
+impl Target {
+    /// Pages, and the source whose old versions they may not show any more.
+    pub(in crate::testing) fn hits(self) -> Vec<(usize, usize)> {
+        let parts = PAGES.iter().enumerate().flat_map(|(page, parts)| parts.iter().map(move |part| (page, part)));
+        let hit = parts.filter(|(page, part)| match self {
+            Self::Tag(tag) => tag == part.source(),
+            Self::All => true,
+            // Data has tags, and no path: what is read from it may be as old as before.
+            Self::Path(path) => path == *page && matches!(part, Part::Direct(_)),
+            Self::Prefix | Self::Route => matches!(part, Part::Direct(_)),
+            Self::Nothing => false,
+        });
+        hit.map(|(page, part)| (page, part.source())).collect()
+    }
+}
+
+/// The pages, behind a layer.
+pub(in crate::testing) fn app(world: &World, isr: &Isr) -> Router {
+    let handler = {
+        let (world, isr) = (world.clone(), isr.clone());
+        get(move |Path(n): Path<usize>, render: Render| page(world.clone(), isr.clone(), n, render))
+    };
+    let config = RouteConfig::revalidate(FRESH).expire(KEPT);
+    Router::new().route("/p/{n}", handler).route_layer(isr.layer(config))
+}
+
+/// Something new of a source was published, and is said to a handle.
+pub(in crate::testing) async fn invalidate(
+    isr: &Isr,
+    source: usize,
+    target: Target,
+    expires: bool,
+) -> Result<Invalidated, InvalidateError> {
+    match (target, expires) {
+        (Target::Tag(n), true) => isr.expire_tag(format!("s{n}")).await,
+        (Target::Tag(n), false) => isr.revalidate_tag(format!("s{n}")).await,
+        (Target::Path(n), true) => isr.expire_path(format!("/p/{n}")).await,
+        (Target::Path(n), false) => isr.revalidate_path(format!("/p/{n}")).await,
+        (Target::Prefix, true) => isr.expire_prefix("/p").await,
+        (Target::Prefix, false) => isr.revalidate_prefix("/p").await,
+        (Target::Route, true) => isr.expire_route("/p/{n}").await,
+        (Target::Route, false) => isr.revalidate_route("/p/{n}").await,
+        (Target::All, true) => isr.expire_all().await,
+        (Target::All, false) => isr.revalidate_all().await,
+        (Target::Nothing, _) => isr.revalidate_tag(format!("nothing {source}")).await,
+    }
+}
+
+pub(in crate::testing) async fn data(world: World, isr: Isr, source: usize) -> u64 {
     let name = format!("d{source}");
     let compute = move || async move {
         let version = world.read(source);
@@ -151,7 +189,7 @@ pub(super) async fn data(world: World, isr: Isr, source: usize) -> u64 {
     isr.data(&name).tag(format!("s{source}")).revalidate(FRESH).expire(KEPT).get_or_init(compute).await.unwrap()
 }
 
-pub(super) async fn nested(world: World, isr: Isr, source: usize) -> u64 {
+pub(in crate::testing) async fn nested(world: World, isr: Isr, source: usize) -> u64 {
     let name = format!("n{source}");
     let inner = isr.clone();
     let compute = move || async move {
@@ -162,7 +200,7 @@ pub(super) async fn nested(world: World, isr: Isr, source: usize) -> u64 {
     isr.data(&name).revalidate(FRESH).expire(KEPT).get_or_init(compute).await.unwrap()
 }
 
-pub(super) async fn page(world: World, isr: Isr, page: usize, render: Render) -> Response {
+pub(in crate::testing) async fn page(world: World, isr: Isr, page: usize, render: Render) -> Response {
     world.lock().renders[page] += 1;
     let mut text = String::new();
     for part in PAGES[page] {

@@ -1,0 +1,139 @@
+//! Invalidation among nodes that share a store, against the same model as that of one process.
+//!
+//! The promise is that of one process for the node that invalidates; for the others it holds for requests that come more
+//! than `coherence` after the verb has returned, and for those that are cut off from the store, what is older than
+//! `max_unverified` is not served as new. Nodes have clocks that are half a minute apart, are restarted and lose their
+//! memory, are cut off, get no hints, no answers, or wrong entries; the store loses its ledger, or gets an old one back.
+//!
+//! - `nodes`: the nodes, and what was said to them.
+//! - `play`: one order, played against the model.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod nodes;
+mod play;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use super::model::world::{PAGES, SOURCES};
+use super::model::{Target, cases, targets};
+use super::rules::{Rule, without};
+use play::Play;
+
+const NODES: usize = 3;
+
+/// What a node has to bear.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    /// No call comes back well.
+    Errors,
+    /// No call comes back.
+    Hangs,
+    /// It is not told what is new.
+    NoChanges,
+    /// What it says is heard, but it does not learn of that.
+    NoAnswers,
+    /// It is not told that there is something new: that alone breaks nothing.
+    NoHints,
+    /// Entries are damaged.
+    Corrupt,
+    /// Entries are those of other keys.
+    Swap,
+    /// What it writes is lost.
+    Forget,
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Ask {
+        node: usize,
+        page: usize,
+        head: bool,
+        validator: bool,
+    },
+    Leave(usize),
+    Publish {
+        node: usize,
+        source: usize,
+        target: Target,
+        expires: bool,
+    },
+    /// One render or computation that has stopped goes on.
+    Resume(usize),
+    Rest,
+    /// Milliseconds.
+    Advance(u64),
+    Trouble(usize, Trouble),
+    Heal(usize),
+    /// A new process in its place.
+    Restart(usize),
+    LoseLedger,
+    /// What `Restore` brings back.
+    Dump,
+    Restore,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let node = || 0..NODES;
+    let trouble = prop_oneof![
+        Just(Trouble::Errors),
+        Just(Trouble::Hangs),
+        Just(Trouble::NoChanges),
+        Just(Trouble::NoAnswers),
+        Just(Trouble::NoHints),
+        Just(Trouble::Corrupt),
+        Just(Trouble::Swap),
+        Just(Trouble::Forget),
+    ];
+    let op = prop_oneof![
+        16 => (node(), 0..PAGES.len(), prop::bool::weighted(0.1), prop::bool::weighted(0.1))
+            .prop_map(|(node, page, head, validator)| Op::Ask { node, page, head, validator }),
+        1 => (0..4_usize).prop_map(Op::Leave),
+        8 => (node(), 0..SOURCES, targets(), any::<bool>())
+            .prop_map(|(node, source, target, expires)| Op::Publish { node, source, target, expires }),
+        8 => (0..4_usize).prop_map(Op::Resume),
+        6 => Just(Op::Rest),
+        8 => prop_oneof![Just(100), Just(400), Just(1_100), Just(1_100), Just(2_500), Just(7_000), Just(11_000)]
+            .prop_map(Op::Advance),
+        2 => (node(), trouble).prop_map(|(node, trouble)| Op::Trouble(node, trouble)),
+        2 => node().prop_map(Op::Heal),
+        2 => node().prop_map(Op::Restart),
+        1 => Just(Op::LoseLedger),
+        1 => Just(Op::Dump),
+        1 => Just(Op::Restore),
+    ];
+    prop::collection::vec(op, 1..36)
+}
+
+fn play(ops: &[Op]) -> Result<(), TestCaseError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(Play::new().run(ops)).map_err(TestCaseError::fail)
+}
+
+/// I5, R27, CASES 109, 131: no order breaks the promise.
+#[test]
+fn no_order_among_nodes_breaks_the_promise() {
+    let config = Config { cases: cases().div_ceil(4), failure_persistence: None, ..Config::default() };
+    if let Err(problem) = TestRunner::new(config).run(&ops(), |ops| play(&ops)) {
+        panic!("{problem}");
+    }
+}
+
+/// Each rule is needed.
+#[test]
+fn without_a_rule_some_order_among_nodes_does() {
+    for rules in [
+        &[Rule::SinceBegin][..],
+        &[Rule::JudgeAtEnd],
+        &[Rule::AheadIsUnknown],
+        &[Rule::UnknownIsMissing],
+        &[Rule::UnsentHits],
+        &[Rule::LostHits],
+        &[Rule::DataTags],
+    ] {
+        let config = Config { cases: 20_000, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+        let broken = without(rules, || runner.run(&ops(), |ops| play(&ops)));
+        assert!(broken.is_err(), "{rules:?}: no order in which it is needed");
+    }
+}

@@ -1,0 +1,116 @@
+//! The nodes, and what was said to them.
+
+use std::time::Duration;
+
+use axum::Router;
+
+use super::{NODES, Trouble};
+use crate::Isr;
+use crate::store::StoreErrorKind;
+use crate::testing::model::world::{Floor, PAGES, SOURCES, World, app};
+use crate::testing::{Fault, Faults, FaultyStore, ManualClock, MemoryStore, Operation};
+
+pub(super) const COHERENCE: Duration = Duration::from_secs(1);
+pub(super) const MAX_UNVERIFIED: Duration = Duration::from_secs(5);
+
+/// So long after the last trouble the store is asked again: a probe, and a round.
+const RECOVERY: Duration = Duration::from_secs(2);
+
+pub(super) struct Node {
+    pub(super) isr: Isr,
+    pub(super) app: Router,
+    pub(super) clock: ManualClock,
+    pub(super) faults: Faults,
+    /// Tells the processes in a node's place from each other.
+    pub(super) process: usize,
+    troubled: bool,
+    healed_at: Option<Duration>,
+}
+
+impl Node {
+    pub(super) fn start(n: usize, process: usize, clock: ManualClock, store: &MemoryStore, world: &World) -> Self {
+        let (store, faults) = FaultyStore::new(store.clone());
+        let builder = Isr::builder().memory_bytes(16 << 20).clock(clock.clone()).deployment_id("d").max_marks(4);
+        let isr = builder.store(store).coherence(COHERENCE).max_unverified(MAX_UNVERIFIED).build().unwrap();
+        debug_assert!(n < NODES);
+        Self { app: app(world, &isr), isr, clock, faults, process, troubled: false, healed_at: None }
+    }
+
+    pub(super) fn trouble(&mut self, trouble: Trouble) {
+        let unavailable = || Fault::Error(StoreErrorKind::Unavailable);
+        match trouble {
+            Trouble::Errors => self.faults.set_all(&unavailable()),
+            Trouble::Hangs => self.faults.set_all(&Fault::Hang),
+            Trouble::NoChanges => self.faults.set(Operation::Changes, Fault::Hang),
+            Trouble::NoAnswers => self.faults.set(Operation::Invalidate, Fault::lost_answer()),
+            Trouble::NoHints => return self.faults.set(Operation::Hint, Fault::Hang),
+            Trouble::Corrupt => return self.faults.set(Operation::Get, Fault::Corrupt),
+            Trouble::Swap => return self.faults.set(Operation::Get, Fault::Swap),
+            Trouble::Forget => return self.faults.set(Operation::Put, Fault::Forget),
+        }
+        self.troubled = true;
+    }
+
+    pub(super) fn heal(&mut self, now: Duration) {
+        self.faults.clear();
+        if std::mem::take(&mut self.troubled) {
+            self.healed_at = Some(now);
+        }
+    }
+
+    /// Whether it may not know what is in the ledger.
+    pub(super) fn is_cut_off(&self, now: Duration) -> bool {
+        self.troubled || self.healed_at.is_some_and(|at| now <= at + RECOVERY)
+    }
+}
+
+/// Who knows of an invalidation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// The process that was told, and no other so far.
+    Here,
+    /// The ledger, since then.
+    Ledger(Duration),
+    /// It went down with its process, or with the ledger.
+    Lost,
+}
+
+/// An invalidation whose verb has returned.
+pub(super) struct Said {
+    pub(super) process: usize,
+    pub(super) hits: Vec<(usize, usize)>,
+    pub(super) source_versions: Floor,
+    pub(super) expires: bool,
+    pub(super) known: Known,
+}
+
+/// What may be shown of a page by a node that is asked now: at least this, by state.
+pub(super) struct Floors {
+    pub(super) expired: Floor,
+    pub(super) revalidated: Floor,
+}
+
+pub(super) fn floors(said: &[Said], node: &Node, page: usize, now: Duration) -> Floors {
+    debug_assert!(page < PAGES.len());
+    let mut floors = Floors { expired: [0; SOURCES], revalidated: [0; SOURCES] };
+    for said in said {
+        let here = said.process == node.process;
+        let since = match said.known {
+            Known::Ledger(at) => Some(at),
+            Known::Here | Known::Lost => None,
+        };
+        let cut_off = node.is_cut_off(now);
+        let obeys = here || since.is_some_and(|at| !cut_off && now > at + COHERENCE);
+        let not_as_new = obeys || since.is_some_and(|at| now > at + COHERENCE + MAX_UNVERIFIED);
+        for &(_, source) in said.hits.iter().filter(|(hit, _)| *hit == page) {
+            let version = said.source_versions[source];
+            if not_as_new {
+                floors.revalidated[source] = floors.revalidated[source].max(version);
+            }
+            if obeys && said.expires {
+                floors.expired[source] = floors.expired[source].max(version);
+            }
+        }
+    }
+    floors
+}
