@@ -14,7 +14,7 @@ use axum_isr::store::Store;
 use axum_isr::testing::ManualClock;
 use axum_isr::{Isr, IsrBuilder, Render, RouteConfig};
 
-use super::until;
+use crate::common::{settled, until};
 
 /// What pages show: the version that is published.
 #[derive(Clone, Default)]
@@ -49,7 +49,11 @@ impl Node {
         source: &Source,
         set: impl FnOnce(IsrBuilder) -> IsrBuilder,
     ) -> Self {
-        let isr = set(Isr::builder().clock(clock.clone()).store(store)).build().unwrap();
+        Self::of(set(Isr::builder().clock(clock.clone()).store(store)).build().unwrap(), source)
+    }
+
+    /// The same around a handle.
+    pub fn of(isr: Isr, source: &Source) -> Self {
         let renders = Arc::new(AtomicUsize::new(0));
         let page = {
             let (renders, source) = (Arc::clone(&renders), source.clone());
@@ -71,7 +75,7 @@ impl Node {
 
     /// Until what was rendered is in the store, or is not to be.
     pub async fn written(&self) {
-        super::settled(&self.isr).await;
+        settled(&self.isr).await;
         until(|| {
             let stats = self.isr.stats();
             stats.waiting_writes == 0 && stats.store_writes + stats.store_unwritten >= stats.stored
