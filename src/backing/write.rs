@@ -259,7 +259,7 @@ fn frame(shared: &Shared, key: &CacheKey, job: &Job) -> Option<Frame> {
                 for_head: page.maker.is_for_head(),
             };
             let body = page.entry.body().clone();
-            Frame { kind: Kind::Page, made: *made, record: record.write(key.as_bytes())?, body }
+            Frame { kind: Kind::Page, made: *made, record: record.write(&shared.scope, key.as_bytes())?, body }
         }
         Job::Value { value, made } => {
             let record = ValueRecord {
@@ -269,7 +269,7 @@ fn frame(shared: &Shared, key: &CacheKey, job: &Job) -> Option<Frame> {
                 life: value.life,
             };
             let body = value.body.clone();
-            Frame { kind: Kind::Value, made: *made, record: record.write(key.as_bytes())?, body }
+            Frame { kind: Kind::Value, made: *made, record: record.write(&shared.scope, key.as_bytes())?, body }
         }
         Job::Remove { .. } | Job::Nothing(_) => return None,
     })

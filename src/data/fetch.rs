@@ -18,7 +18,7 @@ impl Spec {
         let shared = &self.shared;
         let mut seek = Seek::new(shared, &self.key)?;
         let frame = seek.get(Kind::Value).await?;
-        let record = match ValueRecord::read(&frame.record, self.key.as_bytes()) {
+        let record = match ValueRecord::read(&frame.record, &shared.scope, self.key.as_bytes()) {
             Ok(record) => record,
             Err(damage) => return seek.damaged(damage),
         };

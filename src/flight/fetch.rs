@@ -75,7 +75,7 @@ impl Lead {
     async fn read(&self, seek: &mut Seek<'_>) -> Option<Page> {
         let (shared, recipe, key) = (&self.shared, &self.recipe, &self.context.key);
         let frame = seek.get(Kind::Page).await?;
-        let record = match PageRecord::read(&frame.record, key.as_bytes()) {
+        let record = match PageRecord::read(&frame.record, &shared.scope, key.as_bytes()) {
             Ok(record) => record,
             Err(damage) => return seek.damaged(damage),
         };

@@ -78,10 +78,14 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, M
     }
 }
 
+/// Which entry it is: scope and key.
+#[derive(Clone, Copy, Serialize, serde::Deserialize)]
+struct Identity<'a>(&'a str, #[serde(borrow)] Raw<'a>);
+
 #[derive(Serialize, serde::Deserialize)]
 struct Page<'a> {
     #[serde(borrow)]
-    key: Raw<'a>,
+    of: Identity<'a>,
     window: [u64; 3],
     #[serde(borrow)]
     tags: List<&'a str, MAX_TAGS>,
@@ -95,7 +99,7 @@ struct Page<'a> {
 #[derive(Serialize, serde::Deserialize)]
 struct Value<'a> {
     #[serde(borrow)]
-    key: Raw<'a>,
+    of: Identity<'a>,
     window: [u64; 3],
     #[serde(borrow)]
     tags: List<&'a str, MAX_TAGS>,
@@ -127,7 +131,7 @@ pub(crate) struct ValueRecord {
 
 impl PageRecord {
     /// `None` if it has more headers than can be read.
-    pub(crate) fn write(&self, key: &[u8]) -> Option<Bytes> {
+    pub(crate) fn write(&self, scope: &str, key: &[u8]) -> Option<Bytes> {
         let header = |(name, value)| {
             let (name, value): (&HeaderName, &HeaderValue) = (name, value);
             (name.as_str(), Raw(value.as_bytes()), value.is_sensitive())
@@ -136,7 +140,7 @@ impl PageRecord {
             return None;
         }
         write(&Page {
-            key: Raw(key),
+            of: Identity(scope, Raw(key)),
             window: self.window.to_micros(),
             tags: List(self.tags.iter().map(Tag::as_str).collect()),
             status: self.status.as_u16(),
@@ -145,10 +149,10 @@ impl PageRecord {
         })
     }
 
-    /// Of the entry with this key, and no other.
-    pub(crate) fn read(record: &[u8], key: &[u8]) -> Result<Self, Damage> {
+    /// Of the entry with this scope and key, and no other.
+    pub(crate) fn read(record: &[u8], scope: &str, key: &[u8]) -> Result<Self, Damage> {
         let page: Page<'_> = read(record)?;
-        same(page.key, key)?;
+        same(page.of, scope, key)?;
         let mut headers = HeaderMap::with_capacity(page.headers.0.len());
         for (name, value, is_sensitive) in page.headers.0 {
             // Checked as if a client had sent them: no blanks, no line ends, no control bytes.
@@ -168,9 +172,9 @@ impl PageRecord {
 }
 
 impl ValueRecord {
-    pub(crate) fn write(&self, key: &[u8]) -> Option<Bytes> {
+    pub(crate) fn write(&self, scope: &str, key: &[u8]) -> Option<Bytes> {
         write(&Value {
-            key: Raw(key),
+            of: Identity(scope, Raw(key)),
             window: self.window.to_micros(),
             tags: List(self.tags.iter().map(Tag::as_str).collect()),
             type_name: &self.type_name,
@@ -178,10 +182,10 @@ impl ValueRecord {
         })
     }
 
-    /// Of the entry with this key, and no other.
-    pub(crate) fn read(record: &[u8], key: &[u8]) -> Result<Self, Damage> {
+    /// Of the entry with this scope and key, and no other.
+    pub(crate) fn read(record: &[u8], scope: &str, key: &[u8]) -> Result<Self, Damage> {
         let value: Value<'_> = read(record)?;
-        same(value.key, key)?;
+        same(value.of, scope, key)?;
         Ok(Self {
             window: Window::from_micros(value.window).ok_or(Damage::Record)?,
             tags: tags(&value.tags)?,
@@ -199,8 +203,8 @@ fn read<'a, T: Deserialize<'a>>(record: &'a [u8]) -> Result<T, Damage> {
     rmp_serde::from_slice(record).map_err(|_| Damage::Record)
 }
 
-fn same(found: Raw<'_>, wanted: &[u8]) -> Result<(), Damage> {
-    if found.0 == wanted { Ok(()) } else { Err(Damage::Key) }
+fn same(Identity(found_scope, found): Identity<'_>, scope: &str, key: &[u8]) -> Result<(), Damage> {
+    if found_scope == scope && found.0 == key { Ok(()) } else { Err(Damage::Key) }
 }
 
 fn tags(names: &List<&str, MAX_TAGS>) -> Result<Vec<Tag>, Damage> {

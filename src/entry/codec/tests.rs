@@ -39,13 +39,13 @@ fn page() -> PageRecord {
 }
 
 fn sealed(body: &Bytes, keys: &SigningKeys) -> Bytes {
-    let record = page().write(KEY).unwrap();
+    let record = page().write("scope", KEY).unwrap();
     Frame { kind: Kind::Page, made: made(), record, body: body.clone() }.seal("scope", KEY, keys).unwrap()
 }
 
 fn open(bytes: &Bytes, keys: &SigningKeys) -> Result<(Frame, PageRecord), Damage> {
     let frame = Frame::open(bytes, "scope", KEY, keys)?;
-    let record = PageRecord::read(&frame.record, KEY)?;
+    let record = PageRecord::read(&frame.record, "scope", KEY)?;
     Ok((frame, record))
 }
 
@@ -77,10 +77,11 @@ fn a_value_is_read_back_as_it_was() {
         let window = Window::new(WallTime(7), life.revalidate, life.expire);
         let value =
             ValueRecord { window, tags: vec![Tag::new("t").unwrap()], type_name: "alloc::string::String".into(), life };
-        let record = value.write(KEY).unwrap();
-        assert_eq!(ValueRecord::read(&record, KEY), Ok(value));
-        assert_eq!(ValueRecord::read(&record, b"another"), Err(Damage::Key));
-        assert_eq!(PageRecord::read(&record, KEY), Err(Damage::Record));
+        let record = value.write("scope", KEY).unwrap();
+        assert_eq!(ValueRecord::read(&record, "scope", KEY), Ok(value));
+        assert_eq!(ValueRecord::read(&record, "scope", b"another"), Err(Damage::Key));
+        assert_eq!(ValueRecord::read(&record, "another", KEY), Err(Damage::Key));
+        assert_eq!(PageRecord::read(&record, "scope", KEY), Err(Damage::Record));
     }
 }
 
@@ -128,7 +129,7 @@ fn another_format_is_not_taken_for_damage() {
 fn an_entry_of_another_key_is_a_miss() {
     let bytes = sealed(&Bytes::new(), &SigningKeys::default());
     let frame = Frame::open(&bytes, "scope", b"another", &SigningKeys::default()).unwrap();
-    assert_eq!(PageRecord::read(&frame.record, b"another"), Err(Damage::Key));
+    assert_eq!(PageRecord::read(&frame.record, "scope", b"another"), Err(Damage::Key));
 }
 
 #[test]
@@ -156,7 +157,7 @@ fn keys_are_rotated() {
 fn headers_are_checked() {
     let record = |name: &str, value: &[u8]| {
         // As the record is written, with a header that `http` would not make.
-        let good = page().write(KEY).unwrap();
+        let good = page().write("scope", KEY).unwrap();
         let (from, to) = (
             b"\xa8x-secret\xc4\x01s",
             [
@@ -170,9 +171,9 @@ fn headers_are_checked() {
         let at = good.windows(from.len()).position(|window| window == from).unwrap();
         [&good[..at], &to, &good[at + from.len()..]].concat()
     };
-    assert!(PageRecord::read(&record("x-secret", b"s"), KEY).is_ok());
+    assert!(PageRecord::read(&record("x-secret", b"s"), "scope", KEY).is_ok());
     for (name, value) in [("x y", &b"v"[..]), ("", b"v"), ("x\n", b"v"), ("x", b"a\r\nb"), ("x", b"\0"), ("é", b"v")] {
-        assert_eq!(PageRecord::read(&record(name, value), KEY), Err(Damage::Record), "{name:?} {value:?}");
+        assert_eq!(PageRecord::read(&record(name, value), "scope", KEY), Err(Damage::Record), "{name:?} {value:?}");
     }
 }
 
@@ -181,8 +182,8 @@ proptest! {
     #[test]
     fn any_bytes_are_read_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
         let _ = open(&Bytes::from(bytes.clone()), &SigningKeys::default());
-        let _ = PageRecord::read(&bytes, KEY);
-        let _ = ValueRecord::read(&bytes, KEY);
+        let _ = PageRecord::read(&bytes, "scope", KEY);
+        let _ = ValueRecord::read(&bytes, "scope", KEY);
     }
 
     /// With a checksum that fits, so that the record is read too.
@@ -195,9 +196,9 @@ proptest! {
     /// Counts that are not true cost nothing.
     #[test]
     fn a_mutated_record_is_read_to_an_end(at in 0..80_usize, byte in any::<u8>()) {
-        let mut record = page().write(KEY).unwrap().to_vec();
+        let mut record = page().write("scope", KEY).unwrap().to_vec();
         let at = at % record.len();
         record[at] = byte;
-        let _ = PageRecord::read(&record, KEY);
+        let _ = PageRecord::read(&record, "scope", KEY);
     }
 }
