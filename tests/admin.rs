@@ -10,8 +10,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::routing::get;
+use axum_isr::store::StoreErrorKind;
+use axum_isr::testing::{Fault, FaultyStore, MemoryStore, Operation};
 use axum_isr::{Isr, RouteConfig, admin};
-use common::{Handler, body, fetch, header, send, settled, state};
+use common::{Handler, body, fetch, header, send, settled, state, until};
 
 const TOKEN: &str = "s3cret-token";
 
@@ -144,6 +146,28 @@ async fn bodies_are_bounded_and_checked() {
     assert_eq!(isr.stats().invalidations, 0);
     let most = format!(r#"{{"paths":[{}"/"]}}"#, r#""/x","#.repeat(999));
     assert_eq!(send(&app, authorized(most)).await.status(), 200);
+}
+
+/// A caller learns that others do not know of it yet, and may call again; here it is in effect.
+#[tokio::test]
+async fn a_store_out_of_reach_is_503() {
+    let (store, faults) = FaultyStore::new(MemoryStore::new());
+    let isr = Isr::builder().deployment_id("one").store(store).build().unwrap();
+    let app = Router::new()
+        .route("/a", get(Handler::counting()).layer(isr.layer(RouteConfig::forever())))
+        .nest("/hooks/revalidate", admin::revalidation_router(TOKEN).unwrap())
+        .with_state(isr.clone());
+    fetch(&app, "/a").await;
+    faults.set(Operation::Invalidate, Fault::Error(StoreErrorKind::Unavailable));
+    let text = r#"{"paths":["/a"],"verb":"expire"}"#;
+    let response = send(&app, authorized(text)).await;
+    assert_eq!((response.status().as_u16(), header(&response, "cache-control")), (503, "no-store"));
+    let error: serde_json::Value = serde_json::from_str(&body(response).await).unwrap();
+    assert!(error["error"].as_str().unwrap().starts_with("invalidated in this process only, because "), "{error}");
+    assert_eq!(state(&fetch(&app, "/a").await), "MISS");
+    faults.clear();
+    assert_eq!(send(&app, authorized(text)).await.status(), 200);
+    until(|| isr.stats().unsent_marks == 0).await;
 }
 
 /// CASES 141: an empty token is an error when the router is made, and no error shows a token.

@@ -56,6 +56,7 @@ const MAX_TARGETS: usize = 1_000;
 /// | 401 | not exactly one `Authorization`, or another token |
 /// | 405 | another method than `POST` |
 /// | 413 | a body of more than 64 KiB |
+/// | 503 | the store cannot be reached: in effect in this process, and sent to the others when it is back ([`InvalidateError::LocalOnly`]); `{"error": …}` |
 ///
 /// All of them with `Cache-Control: no-store`. The token is compared by digest, in a time that does not depend on where
 /// it differs; it is looked at before the body is read, and never taken from the query string. A limit of the rate is a
@@ -120,11 +121,15 @@ enum Refusal {
     Token,
     TooLarge,
     Malformed(String),
+    LocalOnly(String),
 }
 
 impl From<InvalidateError> for Refusal {
     fn from(problem: InvalidateError) -> Self {
-        Self::Malformed(problem.to_string())
+        match problem {
+            InvalidateError::LocalOnly { .. } => Self::LocalOnly(problem.to_string()),
+            _ => Self::Malformed(problem.to_string()),
+        }
     }
 }
 
@@ -141,6 +146,8 @@ impl Refusal {
             Self::Token => (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")]).into_response(),
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
             Self::Malformed(error) => json(StatusCode::BAD_REQUEST, &serde_json::json!({ "error": error })),
+            // Whoever calls again does no harm.
+            Self::LocalOnly(error) => json(StatusCode::SERVICE_UNAVAILABLE, &serde_json::json!({ "error": error })),
         }
     }
 }
