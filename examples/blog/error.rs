@@ -7,7 +7,7 @@ use std::io;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
-use axum_isr::DataError;
+use axum_isr::{DataError, InvalidateError};
 
 use crate::page::Page;
 
@@ -25,6 +25,8 @@ pub(crate) enum AppError {
     Template(askama::Error),
     /// What a page is made from could not be had.
     Data(DataError),
+    /// What has changed could not be expired.
+    Invalidation(InvalidateError),
     /// The thread that reads the posts is gone.
     Task(tokio::task::JoinError),
 }
@@ -38,6 +40,7 @@ impl fmt::Display for AppError {
                 Some(source) => write!(f, "{problem}: {source}"),
                 None => write!(f, "{problem}"),
             },
+            Self::Invalidation(problem) => write!(f, "cannot expire what has changed: {problem}"),
             Self::Template(problem) => write!(f, "cannot fill in the template: {problem}"),
             Self::Task(problem) => write!(f, "reading did not end: {problem}"),
         }

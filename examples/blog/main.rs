@@ -3,11 +3,15 @@
 //! `cargo run --example blog --features admin -- [--port N] [--posts DIR]`, then open a post, edit its file and reload:
 //! the pages that show it are rendered anew, all others come from memory as before.
 //!
+//! With `--store DIR` the pages survive a restart. With `--redis URL` (and the feature `redis`) every process that is
+//! told the same has the same pages; the foot of each says who rendered it, by `--name`. `examples/cluster` shows it.
+//!
 //! With `BLOG_TOKEN` in the environment, a `POST` to `/hooks/revalidate` does the same from afar.
 
 mod date;
 mod error;
 mod feed;
+mod kept;
 mod library;
 mod markdown;
 mod options;
@@ -35,7 +39,7 @@ use tower_http::trace::{DefaultMakeSpan, TraceLayer};
 use tracing::{Level, Span};
 
 use options::Options;
-use watch::Folder;
+use watch::Watch;
 
 /// What handlers get through axum's `State`: the same for every visitor, so renders may use it freely.
 #[derive(Clone)]
@@ -43,6 +47,8 @@ struct Site {
     isr: Isr,
     /// Scheme and authority for absolute links. Configured, never taken from a request's `Host`.
     origin: Arc<str>,
+    /// Who renders, for the foot of the pages.
+    name: Arc<str>,
     /// The folder of Markdown files.
     posts: Arc<Path>,
 }
@@ -53,13 +59,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::from_environment()?;
     let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await?;
     // Asked for, not assembled: with port 0 the system chooses one.
-    let origin = format!("http://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    let origin = format!("http://{address}");
 
-    let isr = Isr::builder().build()?;
-    let site = Site { isr: isr.clone(), origin: origin.as_str().into(), posts: options.posts.into() };
-    // Before the first page: what changes from here on is noticed.
-    let seen = Folder::default().look(&site.posts)?;
-    tokio::spawn(watch::watch(isr.clone(), Arc::clone(&site.posts), seen));
+    let isr = options.kept.builder().await?.build()?;
+    let name = options.name.unwrap_or_else(|| address.to_string()).into();
+    let site = Site { isr: isr.clone(), origin: origin.as_str().into(), name, posts: options.posts.into() };
+    // Before the first page: what changes from here on is noticed, and what has changed since somebody looked last.
+    let watch = Watch::begin(isr.clone(), Arc::clone(&site.posts)).await?;
+    tokio::spawn(watch.go_on());
     let span = DefaultMakeSpan::new().level(Level::INFO);
     let log = TraceLayer::new_for_http().make_span_with(span).on_response(answered);
     let site_posts = Arc::clone(&site.posts);

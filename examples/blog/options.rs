@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-const USAGE: &str = "usage: cargo run --example blog --features admin -- [--port N] [--posts DIR]";
+use crate::kept::Kept;
+
+const USAGE: &str = "usage: cargo run --example blog --features admin -- [--port N] [--posts DIR] [--name NAME] \
+                     [--store DIR | --redis URL]";
 
 /// How this run was asked to be.
 #[derive(Debug)]
@@ -11,6 +14,10 @@ pub(crate) struct Options {
     pub(crate) port: u16,
     /// `--posts`, else the folder beside this file.
     pub(crate) posts: PathBuf,
+    /// `--name`: what pages say who rendered them. Else the address.
+    pub(crate) name: Option<String>,
+    /// `--store` or `--redis`, else memory alone.
+    pub(crate) kept: Kept,
     /// The variable `BLOG_TOKEN`: what whoever invalidates from outside has to show. Empty is as good as none.
     pub(crate) token: Option<String>,
 }
@@ -29,16 +36,23 @@ impl Options {
     fn parse(mut args: impl Iterator<Item = String>, port: Option<String>) -> Result<Self, String> {
         let mut port = port.unwrap_or_else(|| "3000".to_owned());
         let mut posts = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/blog/posts"));
+        let (mut name, mut kept) = (None, Kept::Memory);
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value; {USAGE}"));
             match arg.as_str() {
                 "--port" => port = value()?,
                 "--posts" => posts = value()?.into(),
+                "--name" => name = Some(value()?),
+                "--store" | "--redis" if kept != Kept::Memory => {
+                    return Err(format!("expected one --store or one --redis, got another {arg}; {USAGE}"));
+                }
+                "--store" => kept = Kept::Folder(value()?.into()),
+                "--redis" => kept = Kept::Redis(value()?),
                 _ => return Err(format!("unknown argument {arg:?}; {USAGE}")),
             }
         }
         let port = port.parse().map_err(|_| format!("expected a port from 0 to 65535, got {port:?}; {USAGE}"))?;
-        Ok(Self { port, posts, token: None })
+        Ok(Self { port, posts, name, kept, token: None })
     }
 }
 
@@ -58,8 +72,17 @@ mod tests {
     }
 
     #[test]
+    fn pages_are_kept_in_one_place() {
+        assert_eq!(parse(&[], None).unwrap().kept, Kept::Memory);
+        assert_eq!(parse(&["--store", "a"], None).unwrap().kept, Kept::Folder("a".into()));
+        assert_eq!(parse(&["--redis", "redis://a"], None).unwrap().kept, Kept::Redis("redis://a".into()));
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
-        for args in [&["--port"][..], &["--port", "65536"], &["--prot", "1"]] {
+        for args in
+            [&["--port"][..], &["--port", "65536"], &["--prot", "1"], &["--store"], &["--store", "a", "--redis", "b"]]
+        {
             assert!(parse(args, None).unwrap_err().contains("usage"), "{args:?}");
         }
     }

@@ -1,6 +1,7 @@
 //! What all pages have in common: the frame, the fragment without it, and the line at the foot.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use askama::Template;
@@ -11,6 +12,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum_isr::Render;
 use axum_isr::config::RenderReason;
 
+use crate::Site;
 use crate::error::AppError;
 
 /// How much of the frame (`base.html`) goes around the content.
@@ -30,19 +32,22 @@ pub(crate) enum Part {
 pub(crate) struct Page {
     part: Part,
     path: String,
+    /// Which process makes it. With a store one render serves them all.
+    by: Option<Arc<str>>,
     reason: RenderReason,
     began: Instant,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Page {
+impl FromRequestParts<Site> for Page {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Infallible> {
         let began = Instant::now();
-        let render = Render::from_request_parts(parts, state).await?;
+        let render = Render::from_request_parts(parts, site).await?;
         let fragment = parts.headers.get("hx-request").is_some_and(|value| value == "true");
         let part = if fragment { Part::Fragment } else { Part::Whole };
-        Ok(Self { part, path: parts.uri.path().to_owned(), reason: render.reason(), began })
+        let by = Some(Arc::clone(&site.name));
+        Ok(Self { part, path: parts.uri.path().to_owned(), by, reason: render.reason(), began })
     }
 }
 
@@ -64,6 +69,10 @@ impl Page {
         self.part != Part::Opening
     }
 
+    pub(crate) fn by(&self) -> Option<&str> {
+        self.by.as_deref()
+    }
+
     /// How long making the page has taken up to the foot.
     pub(crate) fn took(&self) -> String {
         display(self.began.elapsed())
@@ -83,7 +92,8 @@ impl Page {
 impl Page {
     /// Stands in where the request is out of reach.
     pub(crate) fn failed() -> Self {
-        Self { part: Part::Whole, path: String::new(), reason: RenderReason::Visitor, began: Instant::now() }
+        let (part, reason, began) = (Part::Whole, RenderReason::Visitor, Instant::now());
+        Self { part, path: String::new(), by: None, reason, began }
     }
 
     /// The same page, another part of the frame.

@@ -6,19 +6,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum_isr::Isr;
+use axum_isr::{CacheLife, DataError, InvalidateError, Isr};
+use serde::{Deserialize, Serialize};
 
+use crate::error::AppError;
 use crate::library::{LIST, tag_of};
 use crate::posts::{self, Listed};
 
 /// Looking is cheap: names and times, no contents.
 const EVERY: Duration = Duration::from_millis(250);
 
+/// What was seen last: the name of the data, and its tag.
+const SEEN: &str = "seen";
+
 /// The files of a folder, as they were when somebody looked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Folder(HashMap<String, File>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct File {
     modified: SystemTime,
     length: u64,
@@ -59,29 +64,63 @@ impl Folder {
     }
 }
 
-/// Looks again and again. `known`: from before the first page was rendered, so that nothing is missed in between.
-pub(crate) async fn watch(isr: Isr, folder: Arc<Path>, mut known: Folder) {
-    loop {
-        tokio::time::sleep(EVERY).await;
-        let (before, path) = (known.clone(), Arc::clone(&folder));
-        let now = match tokio::task::spawn_blocking(move || before.look(&path)).await {
-            Ok(Ok(now)) => now,
-            Ok(Err(problem)) => {
-                tracing::warn!(%problem, "cannot look into the folder of posts");
-                continue;
+/// The folder that is watched.
+pub(crate) struct Watch {
+    isr: Isr,
+    folder: Arc<Path>,
+    known: Folder,
+}
+
+impl Watch {
+    /// Goes on from what was seen last. That is cached data as everything else: with a store it outlives the process, so
+    /// that a post which was edited while no blog was running is noticed. Where nobody has seen anything, all counts
+    /// as changed.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read.
+    pub(crate) async fn begin(isr: Isr, folder: Arc<Path>) -> Result<Self, AppError> {
+        let known = seen(&isr, Folder::default()).await?;
+        let mut watch = Self { isr, folder, known };
+        watch.look().await?;
+        Ok(watch)
+    }
+
+    /// Looks again and again.
+    pub(crate) async fn go_on(mut self) {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            if let Err(problem) = self.look().await {
+                // Not forgotten: the next look finds the same difference.
+                tracing::error!(%problem, "cannot look for changes");
             }
-            Err(_) => return,
-        };
-        let tags = known.changes(&now);
-        if tags.is_empty() {
-            continue;
-        }
-        match isr.expire_tags(&tags).await {
-            Ok(_) => known = now,
-            // Not forgotten: the next look finds the same difference.
-            Err(problem) => tracing::error!(%problem, "cannot expire what has changed"),
         }
     }
+
+    async fn look(&mut self) -> Result<(), AppError> {
+        let (before, path) = (self.known.clone(), Arc::clone(&self.folder));
+        let now = tokio::task::spawn_blocking(move || before.look(&path)).await.map_err(AppError::Task)?;
+        let now = now.map_err(AppError::Io)?;
+        let mut tags = self.known.changes(&now);
+        if !tags.is_empty() {
+            tags.push(SEEN.to_owned());
+            match self.isr.expire_tags(&tags).await {
+                Ok(_) => {}
+                // In effect here; the others are told when the store is back.
+                Err(problem @ InvalidateError::LocalOnly { .. }) => tracing::warn!(%problem, "posts have changed"),
+                Err(problem) => return Err(AppError::Invalidation(problem)),
+            }
+            self.known = now;
+        }
+        // In this order: what is noted as seen was expired before. And each time: the store may have lost it.
+        seen(&self.isr, self.known.clone()).await?;
+        Ok(())
+    }
+}
+
+/// What was seen last; `now` if that is not known.
+async fn seen(isr: &Isr, now: Folder) -> Result<Folder, DataError> {
+    isr.data(SEEN).life(CacheLife::MAX).tag(SEEN).get_or_init(move || async move { now }).await
 }
 
 #[cfg(test)]
