@@ -105,7 +105,8 @@ impl Watch {
         if !tags.is_empty() {
             tags.push(SEEN.to_owned());
             match self.isr.expire_tags(&tags).await {
-                Ok(_) => {}
+                // What is noted before everybody knows of the change counts as older than it.
+                Ok(done) => done.everywhere().await,
                 // In effect here; the others are told when the store is back.
                 Err(problem @ InvalidateError::LocalOnly { .. }) => tracing::warn!(%problem, "posts have changed"),
                 Err(problem) => return Err(AppError::Invalidation(problem)),
