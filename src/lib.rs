@@ -38,10 +38,14 @@
 //!                  ▼
 //!            memory tier (no wait)
 //!              fresh ──► HIT            stale ──► STALE, and a render in the background
-//!              missing, expired ──► join the render of this page, or start it
+//!              missing, expired ──► join the flight of this page, or start it
 //!                  │
 //!                  ▼
-//!            render: one task per page ─► render request ─► handler ─► may it be kept? ─► memory tier
+//!            flight: one task per page
+//!              store, if there is one: an entry that no mark of its ledger hits ──► memory tier, HIT
+//!                  │ nothing; here, or by lease in one process of all
+//!                  ▼
+//!              render request ─► handler ─► may it be kept? ─► memory tier ─► store, in the background
 //!                  │
 //!                  ▼
 //!            everybody who waits gets the head as soon as it is there, and the body as it grows
@@ -55,6 +59,21 @@
 //! that was not declared, with a nonce in their CSP, incomplete ones, errors, and pages whose handler asked for the
 //! visitor's request ([`DynamicRequest`]) are never kept; every visitor's own request then goes to the handler. Other
 //! methods than `GET` and `HEAD`, `Range`, and requests with a body go there anyway.
+//!
+//! # Beyond one process
+//!
+//! Without a store everything ends with the process. [`IsrBuilder::store`] takes a [`store::DiskStore`], a
+//! `store::RedisStore` (feature `redis`), or any other [`store::Store`]: entries are found again after a restart, and by
+//! every process that shares the store, and so are invalidations.
+//!
+//! ```no_run
+//! use axum_isr::{Isr, store::DiskStore};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let isr = Isr::builder().store(DiskStore::open("cache")?).deployment_id("2026-11-21").build()?;
+//! # drop(isr); Ok(())
+//! # }
+//! ```
 //!
 //! # Guarantees and limits
 //!
@@ -70,6 +89,23 @@
 //! - When a verb of invalidation ([`Isr::expire_tag`], …) has returned, it is in effect in this process: an expired page is
 //!   not served any more, a revalidated one neither as a HIT nor as a MISS that others may keep, and what was being
 //!   rendered counts as old. Who has been overtaken three times in a row gets his own request answered.
+//! - With a store it is then in the store's ledger too, and in effect in every process that shares it
+//!   [`coherence`](IsrBuilder::coherence) later (1 s; [`Invalidated::everywhere`] waits for that). If the ledger cannot be
+//!   reached it is in effect in this process alone, the call says so ([`InvalidateError::LocalOnly`]), and it is sent
+//!   when the ledger is back; if the process ends before, it is lost ([`ShutdownReport::unsent_marks`]).
+//! - A store that is down, slow or damaged costs a page, or a value, at most 100 ms for a look at the ledger and 150 ms for
+//!   one at the entry ([`store_deadlines`](IsrBuilder::store_deadlines)), and after three failures in a row nothing until
+//!   it is back. What
+//!   memory has is served; what is fresh counts as stale when the ledger could not be asked for 30 s
+//!   ([`max_unverified`](IsrBuilder::max_unverified)).
+//! - A ledger that is lost, or has lost its end, is noticed, and nothing stored before is used as if nothing had been
+//!   invalidated ([`on_unknown`](IsrBuilder::on_unknown)). Entries may vanish, be damaged or be swapped: then they are
+//!   rendered. What was acknowledged by a server that then lost it, together with the process that made it, is lost.
+//! - A store that grants leases (Redis) has a page rendered in one process at a time, if it can be reached, and nobody
+//!   waits for another process longer than 5 s; with other stores each process renders for itself. Writing is best
+//!   effort, in the background, and waits within a quarter of the memory.
+//! - Deployments that share a store never read each other's entries ([`IsrBuilder::deployment_id`]); their invalidations
+//!   reach all.
 //! - One running computation of a cached value in a process, however many ask (up to 10,000 wait; others compute for
 //!   themselves), within the time of a render; as many without anybody who waits as renders whose visitors have left.
 //!   A failed one is tried again as a page is. Data of another handle ([`Isr`]), and what a page gets by asking its own
@@ -83,14 +119,19 @@
 //! - Routers that share a handle share its pages: give equal paths of different sites a [`RouteConfig::namespace`].
 //! - A handler that asks its own site for the page that it renders gets it from itself, not from the cache; but not when
 //!   it asks from a task that it spawned, or over a socket: then it waits for itself, until the render timeout.
-//! - The cache ends with the process, and it does not reach CDNs and browsers, which obey the headers they got.
+//! - Without a store the cache ends with the process. It does not reach CDNs and browsers, which obey the headers they
+//!   got.
 //!
 //! # Features
 //!
 //! | feature | cost |
 //! |---|---|
-//! | (none) | the default: axum without its server, tokio's `rt`, `sync` and `time`, `MessagePack` |
-//! | `admin` | `admin::revalidation_router`: invalidation over HTTP; `serde_json` |
+//! | (none) | the default, with [`store::DiskStore`]: axum without its server, tokio's `rt`, `sync` and `time`, `MessagePack`; 63 crates |
+//! | `admin` | `admin::revalidation_router`: invalidation over HTTP; `serde_json`, 2 crates more |
+//! | `redis` | `store::RedisStore`: Redis and Valkey, clusters too; the client `redis` with tokio's network, 47 crates more |
+//! | `redis-tls` | the same over TLS (`rediss://`), with the system's certificates; `rustls` and `ring`, which is built with a C compiler, 10 crates more than `redis` |
+//!
+//! Crates by `cargo tree -e normal` on Linux; an application with axum has many of them anyway.
 //!
 //! # Words
 //!
@@ -104,6 +145,11 @@
 //! | revalidate, expire | the verbs of invalidation: serve the old page while a new one is rendered; do not serve it any more |
 //! | data, value | what pages are made from, computed once and kept; one of it |
 //! | tag, mark | a name that pages carry; one invalidation of one thing |
+//! | store | what keeps entries beyond the process, and the ledger |
+//! | ledger | all marks in their order; with a store that of all who share it, else this process's own |
+//! | stamp, epoch | a mark's place in the ledger; which ledger it is, another one after it was lost |
+//! | lease | one process's right to render a page, for a time |
+//! | scope | what keeps the entries of deployments apart |
 //! | bypass | the request was not looked up |
 //! | pass | looked up, but the page is not shared: the visitor's own request went to the handler |
 //!
@@ -149,7 +195,7 @@ pub mod stats {
     pub use crate::telemetry::Stats;
 }
 
-/// The app in the README compiles.
-#[cfg(doctest)]
+/// What the README shows compiles. Some of it is about Redis.
+#[cfg(all(doctest, feature = "redis"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

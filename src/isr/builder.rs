@@ -176,6 +176,15 @@ impl IsrBuilder {
     /// Processes that share a store share its invalidations, whatever their deployment. A store that is down, slow or
     /// damaged costs a request one bounded wait at most ([`store_deadlines`](Self::store_deadlines)), and after some
     /// failures in a row it is not asked by requests at all until it is back.
+    ///
+    /// ```no_run
+    /// use axum_isr::{Isr, store::DiskStore};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let isr = Isr::builder().store(DiskStore::open("cache")?).build()?;
+    /// # drop(isr); Ok(())
+    /// # }
+    /// ```
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(AnyStore(Arc::new(store)));
         self

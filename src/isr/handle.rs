@@ -30,6 +30,8 @@ use crate::telemetry::Stats;
 /// # drop(app); Ok(())
 /// # }
 /// ```
+///
+/// What it keeps ends with the process, unless it has a [store](IsrBuilder::store).
 #[derive(Clone)]
 pub struct Isr {
     pub(crate) shared: Arc<Shared>,

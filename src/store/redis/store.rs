@@ -23,6 +23,16 @@ use crate::store::profile::Profile;
 ///
 /// Clones share their connections: one for entries and one for the ledger, over which hints come too.
 ///
+/// ```no_run
+/// use axum_isr::{Isr, store::RedisStore};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = RedisStore::options().namespace("shop").connect("redis://127.0.0.1").await?;
+/// let isr = Isr::builder().store(store).build()?;
+/// # drop(isr); Ok(())
+/// # }
+/// ```
+///
 /// # While the server is out of reach
 ///
 /// An application starts without it: connecting tries once, and goes on in the background, as it does whenever a
