@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum_isr::store::{Item, Mark, RedisOptions, RedisStore, Store, StoreKey, Version};
@@ -249,4 +249,10 @@ pub fn tags(range: std::ops::Range<usize>) -> Vec<Mark> {
 /// All marks of a ledger, without their stamps.
 pub async fn marks(store: &RedisStore) -> Vec<Mark> {
     store.changes(None, 0).await.unwrap().marks.into_iter().map(|(mark, _)| mark).collect()
+}
+
+/// Of nobody else in this process.
+pub fn unused_namespace() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -1,6 +1,7 @@
 //! The store in a folder: what it keeps, what it refuses to believe, and what a killed process leaves.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod conformance;
 mod entries;
 mod eviction;
 mod faults;

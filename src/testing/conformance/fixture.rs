@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::store::Store;
 
@@ -10,6 +11,7 @@ use crate::store::Store;
 pub struct Fixture {
     // Dropped first: a store may need what is kept until then.
     pub(super) stores: Vec<Arc<dyn Store>>,
+    pub(super) patience: Duration,
     kept: Vec<Box<dyn Any + Send>>,
 }
 
@@ -22,7 +24,15 @@ impl Fixture {
     #[must_use]
     pub fn new(stores: Vec<Arc<dyn Store>>) -> Self {
         assert!(stores.len() >= 2, "expected two handles or more onto one namespace, got {}", stores.len());
-        Self { stores, kept: Vec::new() }
+        Self { stores, patience: Duration::from_secs(20), kept: Vec::new() }
+    }
+
+    /// How much longer than it should something may take before it counts as not happening: what ends after a second, or
+    /// arrives [late](crate::store::Profile::late). 20 seconds by default, for busy machines; less finds a broken store
+    /// sooner.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Keeps something until the check has ended: a folder, a server's process.

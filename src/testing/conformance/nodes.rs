@@ -12,9 +12,6 @@ use bytes::Bytes;
 use super::fixture::Fixture;
 use crate::store::{Item, Mark, Profile, Put, Store, StoreError, StoreKey, Version};
 
-/// How much longer than it should something may take on a busy machine.
-const MARGIN: Duration = Duration::from_secs(20);
-
 type Made = Pin<Box<dyn Future<Output = Fixture>>>;
 
 /// Makes fixtures.
@@ -41,8 +38,9 @@ impl Setup {
         let fixture = (self.fixture)(max_marks).await;
         let (a, b) = (Arc::clone(&fixture.stores[0]), Arc::clone(&fixture.stores[1]));
         let profile = a.profile();
+        let patience = profile.late + fixture.patience;
         self.late.set(profile.late);
-        Nodes { a, b, profile, _fixture: fixture }
+        Nodes { a, b, profile, patience, _fixture: fixture }
     }
 }
 
@@ -51,6 +49,8 @@ pub(super) struct Nodes {
     pub(super) a: Arc<dyn Store>,
     pub(super) b: Arc<dyn Store>,
     pub(super) profile: Profile,
+    /// For what takes its time.
+    patience: Duration,
     _fixture: Fixture,
 }
 
@@ -78,7 +78,7 @@ impl Nodes {
     /// Both nodes find this under the key; on a late store, in time.
     pub(super) async fn find(&self, key: &StoreKey, expected: Option<&Bytes>, why: &str) {
         for (node, store) in self.both().into_iter().enumerate() {
-            let deadline = Instant::now() + self.profile.late + MARGIN;
+            let deadline = Instant::now() + self.patience;
             loop {
                 let found = store.get(key).await.works("get");
                 if found.as_ref() == expected {
@@ -93,12 +93,12 @@ impl Nodes {
 
     /// Asks until the answer is what is waited for.
     pub(super) async fn until<T>(&self, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + self.profile.late + MARGIN;
+        let deadline = Instant::now() + self.patience;
         loop {
             if let Some(answer) = ask().await {
                 return answer;
             }
-            assert!(Instant::now() < deadline, "{what}: not in {:?}", self.profile.late + MARGIN);
+            assert!(Instant::now() < deadline, "{what}: not in {:?}", self.patience);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
