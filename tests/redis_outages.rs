@@ -51,8 +51,9 @@ async fn calls_fail_at_once_while_the_server_is_stopped() {
             assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
         }
     }
-    let each = start.elapsed() / 1_000;
-    assert!(each < Duration::from_millis(5), "{each:?} a call");
+    // If each waited for the next try to connect, it would take longer than the first pause, 50 ms.
+    let took = start.elapsed();
+    assert!(took < PATIENCE, "{took:?} for 1,000 calls");
     server.restart();
     eventually("it is connected again", async || store.get(&item.key).await.ok()).await;
     eventually("the ledger too", async || store.changes(None, 1).await.ok()).await;
@@ -68,15 +69,18 @@ async fn a_frozen_server_costs_a_call_its_timeout() {
     })
     .await;
     server.freeze();
-    for n in 0..6 {
-        let start = Instant::now();
+    let start = Instant::now();
+    for n in 1..=15 {
         let error = store.get(&StoreKey::of("a")).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::TimedOut, "{n}: {error:?}");
         let error = store.changes(None, 1).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::TimedOut, "{n}: {error:?}");
         let took = start.elapsed();
-        assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(2), "{took:?} for two calls");
+        assert!(took >= n * Duration::from_millis(200), "{took:?} for {n} times two calls");
     }
+    // Five times what it should take: far from the 500 ms a call that the client would wait by itself, on any machine.
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?} for 30 calls");
     server.thaw();
     eventually("it answers again", async || store.get(&StoreKey::of("a")).await.ok()).await;
     eventually("the ledger too", async || store.changes(None, 1).await.ok()).await;
@@ -92,9 +96,13 @@ async fn a_silent_connection_is_replaced() {
     for _ in 0..2 {
         eventually("entries", async || store.get(&StoreKey::of("a")).await.ok()).await;
         eventually("the ledger", async || store.changes(None, 1).await.ok()).await;
-        relay.cut.notify_waiters();
-        let error = store.get(&StoreKey::of("a")).await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::TimedOut, "{error:?}");
+        // On a busy machine another connection may be about to take its place.
+        eventually("it is silent", async || {
+            relay.cut.notify_waiters();
+            let error = store.get(&StoreKey::of("a")).await.err();
+            error.filter(|error| error.kind() == StoreErrorKind::TimedOut)
+        })
+        .await;
     }
     eventually("entries", async || store.get(&StoreKey::of("a")).await.ok()).await;
     eventually("the ledger", async || store.changes(None, 1).await.ok()).await;

@@ -102,7 +102,7 @@ pub(super) async fn keys_stay_apart(setup: Setup) {
 /// `Item::keep`: then the entry is gone. Not waited for if the shortest time is above two seconds.
 pub(super) async fn entries_vanish_after_keep(setup: Setup) {
     let nodes = setup.nodes().await;
-    let keep = nodes.profile.min_keep.max(Duration::from_secs(1));
+    let keep = nodes.profile.min_keep.max(Duration::from_millis(300));
     if keep > Duration::from_secs(2) {
         return;
     }

@@ -27,7 +27,7 @@ impl Fixture {
         Self { stores, patience: Duration::from_secs(20), kept: Vec::new() }
     }
 
-    /// How much longer than it should something may take before it counts as not happening: what ends after a second, or
+    /// How much longer than it should something may take before it counts as not happening: what ends soon, or
     /// arrives [late](crate::store::Profile::late). 20 seconds by default, for busy machines; less finds a broken store
     /// sooner.
     #[must_use]

@@ -6,7 +6,7 @@ use super::nodes::{Setup, Works};
 use crate::store::{Claim, Lease, Note, Store, StoreKey};
 
 const LONG: Duration = Duration::from_secs(600);
-const SHORT: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_millis(300);
 
 fn claim(key: &str, token: u64, ttl: Duration) -> Claim {
     Claim { key: StoreKey::of(key), token, ttl, waited: false }
