@@ -91,7 +91,8 @@ async fn a_frozen_server_costs_a_call_its_timeout() {
 async fn a_silent_connection_is_replaced() {
     let server = Server::start();
     let relay = Relay::to(server.port).await;
-    let quick = patient().response_timeout(Duration::from_millis(100));
+    // What is cut while it is being made is given up soon, too.
+    let quick = patient().connect_timeout(Duration::from_secs(2)).response_timeout(Duration::from_millis(100));
     let store = quick.connect(&format!("redis://127.0.0.1:{}", relay.port)).await.unwrap();
     for _ in 0..2 {
         eventually("entries", async || store.get(&StoreKey::of("a")).await.ok()).await;

@@ -208,7 +208,7 @@ fn answers(port: u16) -> bool {
 
 /// A busy machine may take its time.
 pub fn patient() -> RedisOptions {
-    RedisStore::options().connect_timeout(Duration::from_secs(5)).response_timeout(Duration::from_secs(5))
+    RedisStore::options().connect_timeout(Duration::from_secs(5)).response_timeout(PATIENCE)
 }
 
 pub async fn connect(server: &Server) -> RedisStore {

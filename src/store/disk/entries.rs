@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use super::frame::{self, Content};
 use super::index::{Digest, Index};
-use super::lock::{Hold, lock};
+use super::lock::{self, Hold};
 use super::problem::{failed, is_link};
 use super::temp::{self, Temp};
 use super::{MAX_ENTRY, files};
@@ -31,13 +32,20 @@ pub(super) struct Entries {
     files: PathBuf,
     temp: PathBuf,
     locks: PathBuf,
+    turns: [Mutex<()>; 256],
     pub(super) index: Index,
 }
 
 impl Entries {
     pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
         let of = |name| folder.join(name);
-        let new = Self { files: of("entries"), temp: of("tmp"), locks: of("locks"), index: Index::default() };
+        let new = Self {
+            files: of("entries"),
+            temp: of("tmp"),
+            locks: of("locks"),
+            turns: [const { Mutex::new(()) }; 256],
+            index: Index::default(),
+        };
         new.make_folders()?;
         // Whoever cannot write should learn it now and not with the first page.
         Temp::make(&new.temp).map_err(failed("write in", &new.temp))?;
@@ -72,9 +80,16 @@ impl Entries {
 
     /// Whoever compares an entry and then replaces or removes it is alone with it: a lock for each first byte of the
     /// digest, among threads and processes.
-    fn lock(&self, key: &StoreKey) -> Result<File, StoreError> {
-        let path = self.locks.join(format!("{:02x}", key.digest()[0]));
-        lock(&path, Hold::Alone).map_err(failed("lock", &path))
+    ///
+    /// Who waits for a file's lock asks for it again and again: of a process's threads one at a time does, or many would
+    /// keep the machine from the one that has it.
+    fn lock(&self, key: &StoreKey) -> Result<(File, MutexGuard<'_, ()>), StoreError> {
+        let first = key.digest()[0];
+        let path = self.locks.join(format!("{first:02x}"));
+        let until = lock::deadline();
+        let turn = self.turns[usize::from(first)].lock().unwrap_or_else(PoisonError::into_inner);
+        let file = lock::lock_until(&path, Hold::Alone, until).map_err(failed("lock", &path))?;
+        Ok((file, turn))
     }
 
     pub(super) fn get(&self, key: &StoreKey) -> Result<Option<Bytes>, StoreError> {

@@ -20,7 +20,16 @@ pub(super) enum Hold {
 /// Takes the lock on a lock file, which ends with the value. The file is made if it is not there, and is never renamed
 /// or removed by the store: two processes would hold two locks of one name.
 pub(super) fn lock(path: &Path, hold: Hold) -> io::Result<File> {
-    let until = Instant::now() + PATIENCE;
+    lock_until(path, hold, deadline())
+}
+
+/// Until when somebody waits who comes now.
+pub(super) fn deadline() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+/// The same, tried at least once.
+pub(super) fn lock_until(path: &Path, hold: Hold, until: Instant) -> io::Result<File> {
     loop {
         let (file, about) = files::open_or_make(path)?;
         wait(&file, hold, until)?;
