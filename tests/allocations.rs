@@ -46,6 +46,12 @@ fn a_hit_allocates_the_same_for_every_size() {
     assert_eq!(case("hit_1k"), case("hit_100k"));
 }
 
+/// A store behind the memory tier is not asked.
+#[test]
+fn a_hit_allocates_the_same_with_a_store_behind_it() {
+    assert_eq!(allocations("hit_backed"), allocations("hit_10k"));
+}
+
 /// A route without configuration pays no allocation more than for a layer that only forwards.
 #[test]
 fn a_bypass_allocates_as_a_layer_that_forwards() {

@@ -16,7 +16,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
-use axum_isr::testing::ManualClock;
+use axum_isr::testing::{ManualClock, MemoryStore};
 use axum_isr::{CacheStatus, Isr, IsrLayer, RouteConfig};
 use bytes::Bytes;
 use http_body::Body as _;
@@ -45,7 +45,7 @@ enum Target {
 }
 
 /// Every case, in the order of the report.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     "bare",
     "bare_static",
     "forward",
@@ -57,6 +57,7 @@ pub const NAMES: [&str; 14] = [
     "hit_head",
     "hit_query",
     "hit_32_tags",
+    "hit_backed",
     "stale",
     "whole_hit",
     "whole_hit_304",
@@ -120,6 +121,13 @@ impl Case {
             "hit_32_tags" => {
                 let tags = (0..32).map(|n| format!("tag {n}"));
                 case(router(page(10 << 10).layer(cached(config().tags(tags))))).warm(isr)
+            }
+            "hit_backed" => {
+                // Nothing runs between two requests: the ledger is asked once.
+                let hour = 60 * MINUTE;
+                let backed = Isr::builder().store(MemoryStore::new()).deployment_id("bench").coherence(hour);
+                let isr = backed.build().unwrap();
+                case(router(page(10 << 10).layer(isr.layer(config())))).warm(isr)
             }
             "whole_hit" | "whole_hit_304" => {
                 let case = case(Target::Whole(cached(config()).layer(page(10 << 10).with_state(())))).warm(isr);
