@@ -258,6 +258,25 @@ impl Many {
         Self { app: many(&isr, bytes), isr: Some(isr), runtime: runtime() }
     }
 
+    /// Pages that a store has, and memory has not.
+    pub fn found(bytes: usize, pages: usize) -> Self {
+        let store = MemoryStore::new();
+        let process = || {
+            let backed = Isr::builder().store(store.clone()).deployment_id("bench").coherence(60 * MINUTE);
+            let isr = backed.memory_bytes(1 << 30).build().unwrap();
+            Self { app: many(&isr, bytes), isr: Some(isr), runtime: runtime() }
+        };
+        let first = process();
+        first.visit(0..pages);
+        let isr = first.isr.as_ref().unwrap();
+        first.runtime.block_on(async {
+            while isr.stats().store_writes < pages as u64 {
+                tokio::task::yield_now().await;
+            }
+        });
+        process()
+    }
+
     /// Pages that all have a tag.
     pub fn tagged(bytes: usize, tag: &str) -> Self {
         let isr = Isr::builder().memory_bytes(4 << 30).build().unwrap();
