@@ -1,0 +1,230 @@
+//! A store that cannot be reached for a while: the circuit breaker and its probes, and what pages are worth meanwhile.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+#[path = "common/nodes.rs"]
+mod nodes;
+#[path = "common/trouble.rs"]
+mod trouble;
+
+use std::time::Duration;
+
+use axum_isr::store::StoreErrorKind;
+use axum_isr::testing::{Fault, Operation};
+use common::{let_run, seen};
+use futures_util::future::join_all;
+use nodes::Node;
+use tokio::time::Instant;
+use trouble::{Cluster, GRAIN, SECOND, rested, timed, written};
+
+const DOWN: Fault = Fault::Error(StoreErrorKind::Unavailable);
+const READ: Duration = Duration::from_millis(100);
+
+async fn warmed(cluster: &Cluster) -> Node {
+    let node = cluster.troubled();
+    seen(&node.app, "/p/warm").await;
+    written(&node).await;
+    let_run().await;
+    node
+}
+
+/// CASES 122: three failures in a row open it, and then nothing is asked.
+#[tokio::test(start_paused = true)]
+async fn three_failures_in_a_row_open_the_breaker() {
+    let cluster = Cluster::new();
+    let node = warmed(&cluster).await;
+    cluster.faults.set(Operation::Get, DOWN);
+    // No success in between.
+    cluster.faults.set(Operation::Put, Fault::Hang);
+    let before = cluster.faults.calls(Operation::Get);
+    for (n, open) in [(1, false), (2, false), (3, true), (4, true), (5, true)] {
+        assert_eq!(seen(&node.app, &format!("/p/{n}")).await.0, "MISS");
+        assert_eq!(node.isr.stats().store_circuit_open, open, "{n}");
+    }
+    assert_eq!(cluster.faults.calls(Operation::Get) - before, 3);
+    assert_eq!(node.isr.stats().store_errors, 5);
+}
+
+/// CASES 122: one probe a second, up to a quarter of a second later; first the marks, then the ledger, then everything.
+#[tokio::test(start_paused = true)]
+async fn a_probe_sends_what_is_unsent_and_reads_the_ledger_before_anything_else() {
+    let cluster = Cluster::new();
+    let node = warmed(&cluster).await;
+    let calls = |operation| cluster.faults.calls(operation);
+    cluster.faults.set_all(&DOWN);
+    for n in 0..3 {
+        node.isr.expire_tag(n.to_string()).await.unwrap_err();
+    }
+    let_run().await;
+    assert!(node.isr.stats().store_circuit_open);
+    let before = Operation::ALL.map(calls);
+    cluster.pass(10 * SECOND).await;
+    let more = |operation: Operation| calls(operation) - before[operation as usize];
+    // The first mark, again and again.
+    assert!((8..=10).contains(&more(Operation::Invalidate)), "{}", more(Operation::Invalidate));
+    for operation in [Operation::Changes, Operation::Get, Operation::Put, Operation::Lease, Operation::Hint] {
+        assert_eq!(more(operation), 0, "{operation:?}");
+    }
+
+    // The marks get through, the ledger cannot be read: not closed, not asked for pages.
+    cluster.faults.clear();
+    cluster.faults.set(Operation::Changes, DOWN);
+    cluster.pass(5 * SECOND).await;
+    let stats = node.isr.stats();
+    assert_eq!((stats.unsent_marks, stats.store_circuit_open), (0, true));
+    assert!((3..=5).contains(&more(Operation::Changes)), "{}", more(Operation::Changes));
+    assert_eq!(seen(&node.app, "/p/new").await.0, "MISS");
+    assert_eq!(more(Operation::Get), 0);
+
+    cluster.faults.clear();
+    cluster.pass(2 * SECOND).await;
+    assert!(!node.isr.stats().store_circuit_open);
+    seen(&node.app, "/p/newer").await;
+    assert_eq!(more(Operation::Get), 1);
+}
+
+/// The probes of many processes come apart.
+#[tokio::test(start_paused = true)]
+async fn probes_are_spread() {
+    let mut firsts = Vec::new();
+    for _ in 0..8 {
+        let cluster = Cluster::new();
+        let node = warmed(&cluster).await;
+        cluster.faults.set_all(&DOWN);
+        for n in 0..3 {
+            node.isr.expire_tag(n.to_string()).await.unwrap_err();
+        }
+        let (opened, before) = (Instant::now(), cluster.faults.calls(Operation::Invalidate));
+        while cluster.faults.calls(Operation::Invalidate) == before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        firsts.push(opened.elapsed());
+    }
+    assert!(firsts.iter().all(|first| (SECOND..SECOND * 5 / 4 + 2 * GRAIN).contains(first)), "{firsts:?}");
+    firsts.sort_unstable();
+    firsts.dedup();
+    assert!(firsts.len() > 2, "{firsts:?}");
+}
+
+/// What is here counts for `max_unverified` (30 s) after it was last verified, or after it was rendered.
+#[tokio::test(start_paused = true)]
+async fn cut_off_a_page_is_fresh_for_a_while() {
+    let cluster = Cluster::new();
+    let node = cluster.troubled();
+    let state = async |slug: &str| seen(&node.app, &format!("/p/{slug}")).await;
+    let fresh = |slug: &str, version: usize| ("HIT", format!("{slug} version {version}"));
+    state("a").await;
+    cluster.pass(10 * SECOND).await;
+    for slug in ["b", "back"] {
+        state(slug).await;
+    }
+    written(&node).await;
+    cluster.faults.set_all(&DOWN);
+    cluster.pass(5 * SECOND).await;
+    assert_eq!(state("c").await.0, "MISS");
+    cluster.source.publish();
+
+    // At 39 s: verified at nearly 10 s last.
+    cluster.pass(24 * SECOND).await;
+    for slug in ["a", "b", "c"] {
+        assert_eq!(state(slug).await, fresh(slug, 0));
+    }
+    cluster.pass(2 * SECOND).await;
+    for slug in ["a", "b"] {
+        assert_eq!(state(slug).await, ("STALE", format!("{slug} version 0")));
+    }
+    assert_eq!(state("c").await, fresh("c", 0));
+    rested(&node).await;
+    for slug in ["a", "b"] {
+        assert_eq!(state(slug).await, fresh(slug, 1), "rendered meanwhile");
+    }
+    // At 46 s: rendered at 15 s.
+    cluster.pass(5 * SECOND).await;
+    assert_eq!(state("c").await.0, "STALE");
+    assert_eq!(state("a").await, fresh("a", 1));
+
+    // Back: what nobody has asked for meanwhile is known to be good.
+    cluster.faults.clear();
+    cluster.recover(&node).await;
+    assert_eq!(state("back").await, fresh("back", 0));
+    assert_eq!(state("a").await, fresh("a", 1));
+}
+
+/// And what was rendered meanwhile is good for as long, not longer.
+#[tokio::test(start_paused = true)]
+async fn cut_off_for_long_pages_are_rendered_every_so_often() {
+    let cluster = Cluster::new();
+    let node = warmed(&cluster).await;
+    cluster.faults.set_all(&Fault::Hang);
+    let before = node.renders();
+    for _ in 0..10 * 60 {
+        cluster.pass(SECOND).await;
+        let (state, _, took) = timed(&node.app, "/p/warm").await;
+        assert!(matches!(state, "HIT" | "STALE") && took <= READ + GRAIN, "{state} {took:?}");
+    }
+    rested(&node).await;
+    let renders = node.renders() - before;
+    assert!((18..=21).contains(&renders), "{renders}");
+}
+
+/// One look at the ledger for all who come while what is known of it is old.
+#[tokio::test(start_paused = true)]
+async fn visitors_share_a_look_at_the_ledger() {
+    let cluster = Cluster::new();
+    let node = warmed(&cluster).await;
+    let polls = || cluster.faults.calls(Operation::Changes);
+    for round in 0..5 {
+        cluster.clock.advance(2 * SECOND);
+        let before = polls();
+        let answers = join_all((0..100).map(|_| timed(&node.app, "/p/warm"))).await;
+        assert!(answers.iter().all(|(state, _, took)| *state == "HIT" && took.is_zero()), "{round}");
+        let_run().await;
+        assert!((1..=2).contains(&(polls() - before)), "{round}: {}", polls() - before);
+    }
+}
+
+/// A ledger that does not answer: who is there waits for as long as a read may take, and nobody after that.
+#[tokio::test(start_paused = true)]
+async fn a_ledger_that_hangs_is_waited_for_once() {
+    let cluster = Cluster::new();
+    let node = warmed(&cluster).await;
+    cluster.faults.set(Operation::Changes, Fault::Hang);
+    cluster.clock.advance(2 * SECOND);
+    let answers = join_all((0..100).map(|_| timed(&node.app, "/p/warm"))).await;
+    assert!(answers.iter().all(|(state, _, took)| *state == "HIT" && (READ..=READ + GRAIN).contains(took)));
+    for _ in 0..5 {
+        let answers = join_all((0..100).map(|_| timed(&node.app, "/p/warm"))).await;
+        assert!(answers.iter().all(|(state, _, took)| *state == "HIT" && took.is_zero()));
+        cluster.pass(SECOND).await;
+    }
+    cluster.faults.clear();
+    cluster.recover(&node).await;
+    assert_eq!(timed(&node.app, "/p/warm").await, ("HIT", "warm version 0".into(), Duration::ZERO));
+}
+
+/// The runtime that asked the store first is gone while the store is down: those on another one find it back.
+#[test]
+fn the_ledger_is_followed_again_after_its_runtime_has_gone() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let cluster = Cluster::new();
+    let node = cluster.troubled();
+    cluster.faults.set_all(&DOWN);
+    let first = runtime();
+    first.block_on(async {
+        seen(&node.app, "/p/a").await;
+        cluster.pass(5 * SECOND).await;
+        assert!(node.isr.stats().store_circuit_open);
+    });
+    drop(first);
+    cluster.faults.clear();
+    runtime().block_on(async {
+        for n in 0..20 {
+            seen(&node.app, &format!("/p/{n}")).await;
+            cluster.pass(SECOND).await;
+        }
+        assert!(!node.isr.stats().store_circuit_open);
+        assert_eq!(seen(&node.app, "/p/new").await.0, "MISS");
+        written(&node).await;
+        assert!(cluster.memory.entries() > 0);
+    });
+}

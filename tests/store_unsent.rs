@@ -1,0 +1,210 @@
+//! Invalidations that the store's ledger cannot be told of: they act here at once, and elsewhere when it is back.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+#[path = "common/nodes.rs"]
+mod nodes;
+#[path = "common/trouble.rs"]
+mod trouble;
+
+use std::time::Duration;
+
+use axum_isr::InvalidateError;
+use axum_isr::store::StoreErrorKind;
+use axum_isr::testing::{Fault, Operation};
+use common::{let_run, seen};
+use nodes::Node;
+use tokio::time::Instant;
+use trouble::{Cluster, SECOND, rested, written};
+
+const DOWN: Fault = Fault::Error(StoreErrorKind::Unavailable);
+const SHORT: Duration = Duration::from_millis(50);
+
+/// Two nodes that have a page each in memory, and one in the store that only the first has.
+async fn pair(cluster: &Cluster) -> (Node, Node) {
+    let (other, node) = (cluster.healthy(), cluster.troubled());
+    for path in ["/p/a", "/p/b", "/p/far"] {
+        seen(&other.app, path).await;
+    }
+    written(&other).await;
+    for path in ["/p/a", "/p/b"] {
+        assert_eq!(seen(&node.app, path).await.0, "HIT");
+    }
+    let_run().await;
+    (other, node)
+}
+
+/// The ledger alone cannot be written to: pages come from the store all the while.
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_cannot_be_sent_acts_here_at_once() {
+    let cluster = Cluster::new();
+    let (other, node) = pair(&cluster).await;
+    cluster.faults.set(Operation::Invalidate, DOWN);
+    cluster.source.publish();
+    let said = node.isr.expire_tags(["p:a", "p:far"]).await;
+    assert!(matches!(said, Err(InvalidateError::LocalOnly { .. })), "{said:?}");
+    let said = node.isr.revalidate_tag("p:b").await;
+    assert!(matches!(said, Err(InvalidateError::LocalOnly { .. })), "{said:?}");
+    assert_eq!(node.isr.stats().unsent_marks, 3);
+    // In memory, and in the store.
+    assert_eq!(seen(&node.app, "/p/a").await, ("MISS", "a version 1".into()));
+    assert_eq!(seen(&node.app, "/p/far").await, ("MISS", "far version 1".into()));
+    assert_eq!(seen(&node.app, "/p/b").await, ("STALE", "b version 0".into()));
+    rested(&node).await;
+    assert_eq!(seen(&node.app, "/p/b").await, ("HIT", "b version 1".into()));
+    assert_eq!(seen(&other.app, "/p/a").await, ("HIT", "a version 0".into()));
+
+    cluster.faults.clear();
+    cluster.recover(&node).await;
+    cluster.pass(SECOND).await;
+    assert_eq!(node.isr.stats().unsent_marks, 0);
+    assert_eq!(seen(&other.app, "/p/a").await.1, "a version 1");
+    assert_eq!(seen(&other.app, "/p/b").await.0, "STALE");
+    // What was rendered here meanwhile was rendered after the marks.
+    for slug in ["a", "b", "far"] {
+        assert_eq!(seen(&node.app, &format!("/p/{slug}")).await, ("HIT", format!("{slug} version 1")));
+    }
+}
+
+/// An entry of the store is hit for as long as the mark is not in the ledger, whoever rendered it; nobody else may have
+/// seen what it is about.
+#[tokio::test(start_paused = true)]
+async fn what_others_render_meanwhile_is_not_used_here() {
+    let cluster = Cluster::new();
+    let (other, node) = pair(&cluster).await;
+    cluster.faults.set(Operation::Invalidate, DOWN);
+    node.isr.expire_tag("p:new").await.unwrap_err();
+    cluster.pass(SECOND).await;
+    seen(&other.app, "/p/new").await;
+    written(&other).await;
+    cluster.source.publish();
+    cluster.pass(SECOND).await;
+    assert_eq!(seen(&node.app, "/p/new").await, ("MISS", "new version 1".into()));
+}
+
+/// The order of calls is kept, and one that was lost on its way back is sent again.
+#[tokio::test(start_paused = true)]
+async fn a_mark_whose_answer_was_lost_is_sent_again() {
+    let cluster = Cluster::new();
+    let (other, node) = pair(&cluster).await;
+    cluster.faults.once(Operation::Invalidate, Fault::lost_answer());
+    cluster.source.publish();
+    node.isr.expire_tag("p:a").await.unwrap_err();
+    assert_eq!(seen(&node.app, "/p/a").await, ("MISS", "a version 1".into()));
+    cluster.pass(2 * SECOND).await;
+    assert_eq!(node.isr.stats().unsent_marks, 0);
+    assert_eq!(seen(&other.app, "/p/a").await.1, "a version 1");
+    written(&node).await;
+    let cold = cluster.healthy();
+    seen(&cold.app, "/p/a").await;
+}
+
+/// # Cancel safety of the verbs.
+#[tokio::test(start_paused = true)]
+async fn a_verb_that_nobody_waits_for_takes_effect() {
+    for fault in [None, Some(DOWN), Some(Fault::Hang), Some(Fault::Panic), Some(Fault::lost_answer())] {
+        let cluster = Cluster::new();
+        let (other, node) = pair(&cluster).await;
+        if let Some(fault) = &fault {
+            cluster.faults.set(Operation::Invalidate, fault.clone());
+        }
+        cluster.source.publish();
+        let mut verb = Box::pin(node.isr.expire_tag("p:a"));
+        assert!(futures_util::poll!(verb.as_mut()).is_pending());
+        drop(verb);
+        // As long as a write may take.
+        tokio::time::sleep(SECOND + SHORT).await;
+        assert_eq!(seen(&node.app, "/p/a").await.1, "a version 1", "{fault:?}");
+        cluster.faults.clear();
+        cluster.recover(&node).await;
+        cluster.pass(SECOND).await;
+        assert_eq!(seen(&other.app, "/p/a").await.1, "a version 1", "{fault:?}");
+    }
+}
+
+/// R22: what could not be sent is sent once more at the end.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_sends_what_is_unsent() {
+    let cluster = Cluster::new();
+    let (other, node) = pair(&cluster).await;
+    cluster.faults.set_all(&DOWN);
+    for tag in ["p:a", "p:b", "p:far"] {
+        node.isr.expire_tag(tag).await.unwrap_err();
+    }
+    assert!(node.isr.stats().store_circuit_open);
+    cluster.faults.clear();
+    cluster.source.publish();
+    let report = node.isr.shutdown(SECOND).await;
+    assert_eq!((report.unsent_marks, report.unwritten, report.abandoned), (0, 0, 0));
+    cluster.pass(SECOND).await;
+    for slug in ["a", "b", "far"] {
+        assert_eq!(seen(&other.app, &format!("/p/{slug}")).await, ("MISS", format!("{slug} version 1")));
+    }
+}
+
+/// R22: and what cannot be sent is reported.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_reports_what_the_store_was_not_told() {
+    for fault in [DOWN, Fault::Hang, Fault::Panic] {
+        let cluster = Cluster::new();
+        let (_other, node) = pair(&cluster).await;
+        cluster.faults.set_all(&fault);
+        node.isr.expire_tags(["p:a", "p:b"]).await.unwrap_err();
+        let report = node.isr.shutdown(SECOND).await;
+        assert_eq!(report.unsent_marks, 2, "{fault:?}");
+    }
+}
+
+/// R22: a mark that is still on its way when the time is over is one that the ledger may not have.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_reports_marks_that_are_on_their_way() {
+    let cluster = Cluster::new();
+    let (_other, node) = pair(&cluster).await;
+    cluster.faults.set(Operation::Invalidate, Fault::Hang);
+    let isr = node.isr.clone();
+    let verb = tokio::spawn(async move { isr.expire_tag("p:a").await });
+    let_run().await;
+    let report = node.isr.shutdown(SHORT).await;
+    assert_eq!(report.unsent_marks, 1);
+    assert!(verb.await.unwrap().is_err());
+}
+
+/// R22: so are pages that the store was being given.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_reports_pages_that_were_not_written() {
+    for fault in [Fault::Hang, DOWN] {
+        for pages in [1, 7] {
+            let cluster = Cluster::new();
+            let (_other, node) = pair(&cluster).await;
+            cluster.faults.set(Operation::Put, Fault::Hang);
+            for n in 0..pages {
+                seen(&node.app, &format!("/p/{n}")).await;
+            }
+            let_run().await;
+            let began = Instant::now();
+            let end = node.isr.clone();
+            let end = tokio::spawn(async move { end.shutdown(SHORT).await });
+            let_run().await;
+            cluster.faults.set(Operation::Put, fault.clone());
+            let report = end.await.unwrap();
+            assert_eq!(report.unwritten, pages, "{fault:?}");
+            assert!(began.elapsed() <= 6 * SHORT, "{:?}", began.elapsed());
+        }
+    }
+}
+
+/// R22: a store that works gets everything.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_writes_what_waits() {
+    let cluster = Cluster::new();
+    let (_other, node) = pair(&cluster).await;
+    cluster.faults.set(Operation::Put, Fault::Delay(Duration::from_millis(20)));
+    let before = cluster.memory.entries();
+    for n in 0..20 {
+        seen(&node.app, &format!("/p/{n}")).await;
+    }
+    assert!(node.isr.stats().waiting_writes > 0);
+    let report = node.isr.shutdown(SECOND).await;
+    assert_eq!((report.unwritten, report.abandoned), (0, 0));
+    assert_eq!(cluster.memory.entries(), before + 20);
+}
