@@ -42,7 +42,7 @@ async fn three_failures_in_a_row_open_the_breaker() {
         assert_eq!(node.isr.stats().store_circuit_open, open, "{n}");
     }
     assert_eq!(cluster.faults.calls(Operation::Get) - before, 3);
-    assert_eq!(node.isr.stats().store_errors, 5);
+    assert_eq!(node.isr.stats().store_errors, 3);
 }
 
 /// CASES 122: one probe a second, up to a quarter of a second later; first the marks, then the ledger, then everything.

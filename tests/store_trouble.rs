@@ -157,7 +157,7 @@ async fn a_store_that_fails_in_everything_costs_one_bounded_wait() {
         cluster.clock.advance(LEASES_END);
         cluster.recover(&node).await;
         page(&node, "new", 1, what).await;
-        written(&node).await;
+        cluster.pass(SECOND).await;
         let cold = cluster.healthy();
         assert_eq!(page(&cold, "new", 1, what).await, "HIT", "{what}");
     }

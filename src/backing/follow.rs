@@ -65,9 +65,12 @@ impl Backing {
         let Some(backing) = &shared.backing else { return Trust::Verified };
         let trust = || backing.trust(shared.time.monotonic());
         let runtime = Handle::try_current().ok().filter(|runtime| shared.has_timers(runtime));
-        if let (Trust::Old, Some(runtime)) = (trust(), runtime) {
+        if let (Trust::Old | Trust::CutOff { .. }, Some(runtime)) = (trust(), &runtime) {
+            // The task may have gone with its runtime: it has to look whether the store is back.
+            Self::follow(shared, runtime);
+        }
+        if trust() == Trust::Old && runtime.is_some() {
             let mut rounds = backing.following.rounds.subscribe();
-            Self::follow(shared, &runtime);
             backing.following.nudge.notify_one();
             let better = async { while trust() == Trust::Old && rounds.changed().await.is_ok() {} };
             let _ = tokio::time::timeout(backing.guard.deadlines.read, better).await;

@@ -23,27 +23,47 @@ pub(crate) async fn mark(shared: &Arc<Shared>, backing: &Arc<Backing>, marks: Ar
         return Err(StoreError::new(StoreErrorKind::Unavailable, "there is no tokio runtime with timers here"));
     };
     Backing::follow(shared, &runtime);
-    let work = {
-        let (shared, backing) = (Arc::clone(shared), Arc::clone(backing));
-        async move { send(&shared, &backing, marks).await }
-    };
-    let sent = shared.tracker.spawn_on(work, &runtime).await;
+    let underway = Underway { shared: Arc::clone(shared), backing: Arc::clone(backing), marks };
+    let sent = shared.tracker.spawn_on(underway.send(), &runtime).await;
     sent.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Internal, "the runtime ends")))
 }
 
-async fn send(shared: &Shared, backing: &Backing, marks: Arc<[Mark]>) -> Result<u64, StoreError> {
-    let sent = backing.guard.invalidate(&marks, fresh_epoch(), Urgency::Ordinary).await;
-    let result = match sent {
-        Ok(stamped) => {
-            shared.ledger.acknowledged(&marks, stamped.stamp);
-            Ok(stamped.stamp)
+/// Marks on their way. Dropped before the ledger has said that it has them (it failed, time is over, the runtime ends),
+/// they act here and are to be sent again.
+struct Underway {
+    shared: Arc<Shared>,
+    backing: Arc<Backing>,
+    /// Empty when the ledger has them.
+    marks: Arc<[Mark]>,
+}
+
+impl Underway {
+    async fn send(mut self) -> Result<u64, StoreError> {
+        let backing = Arc::clone(&self.backing);
+        let result = self.try_send().await;
+        drop(self);
+        // What is rendered from now on is to carry the new stamp; or the marks are to be sent again.
+        backing.nudge();
+        result
+    }
+
+    async fn try_send(&mut self) -> Result<u64, StoreError> {
+        let stop = &self.shared.stop;
+        let call = self.backing.guard.invalidate(&self.marks, fresh_epoch(), Urgency::Ordinary);
+        // After a shutdown whoever calls has time.
+        let answer = if stop.is_cancelled() { Some(call.await) } else { stop.run_until_cancelled(call).await };
+        let gave_up = || Err(StoreError::new(StoreErrorKind::TimedOut, "no answer before the shutdown's limit"));
+        let stamped = answer.unwrap_or_else(gave_up)?;
+        self.shared.ledger.acknowledged(&self.marks, stamped.stamp);
+        self.marks = Arc::default();
+        Ok(stamped.stamp)
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        if !self.marks.is_empty() {
+            self.backing.unsent.push(std::mem::take(&mut self.marks), &self.shared.ledger);
         }
-        Err(problem) => {
-            backing.unsent.push(marks, &shared.ledger);
-            Err(problem)
-        }
-    };
-    // What is rendered from now on is to carry the new stamp; or the marks are to be sent again.
-    backing.nudge();
-    result
+    }
 }

@@ -137,7 +137,8 @@ impl Writes {
                 return Some((key, waiting));
             }
         }
-        *queue = Queue { writers: queue.writers, ..Queue::default() };
+        // Under the lock: what is pushed from here on finds the place free.
+        *queue = Queue { writers: queue.writers - 1, ..Queue::default() };
         None
     }
 
@@ -160,7 +161,8 @@ pub(crate) fn write(shared: &Arc<Shared>, key: &CacheKey, job: Job, lease: Optio
         return;
     }
     if backing.writes.begin() {
-        let writer = Writer { shared: Arc::clone(shared), backing: Arc::clone(backing) };
+        let doing = Doing::Nothing;
+        let writer = Writer { shared: Arc::clone(shared), backing: Arc::clone(backing), doing };
         shared.tracker.spawn_on(writer.run(), runtime);
     }
 }
@@ -169,22 +171,42 @@ pub(crate) fn write(shared: &Arc<Shared>, key: &CacheKey, job: Job, lease: Optio
 struct Writer {
     shared: Arc<Shared>,
     backing: Arc<Backing>,
+    doing: Doing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    Nothing,
+    Writing,
+    /// Its place is free.
+    Done,
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.backing.writes.lock().writers -= 1;
+        if self.doing == Doing::Writing {
+            telemetry::unwritten(&self.shared, "given-up");
+        }
+        if self.doing != Doing::Done {
+            self.backing.writes.lock().writers -= 1;
+        }
     }
 }
 
 impl Writer {
-    async fn run(self) {
-        let work = async {
-            while let Some((key, waiting)) = self.backing.writes.next() {
-                self.write(&key, waiting).await;
-            }
-        };
-        let _ = self.shared.stop.run_until_cancelled(work).await;
+    async fn run(mut self) {
+        let stop = self.shared.stop.clone();
+        let _ = stop.run_until_cancelled(self.work()).await;
+    }
+
+    async fn work(&mut self) {
+        while let Some((key, waiting)) = self.backing.writes.next() {
+            let says_something = waiting.job.made().is_some();
+            self.doing = if says_something { Doing::Writing } else { Doing::Nothing };
+            self.write(&key, waiting).await;
+            self.doing = Doing::Nothing;
+        }
+        self.doing = Doing::Done;
     }
 
     async fn write(&self, key: &CacheKey, Waiting { job, leases }: Waiting) {
@@ -273,4 +295,24 @@ fn frame(shared: &Shared, key: &CacheKey, job: &Job) -> Option<Frame> {
         }
         Job::Remove { .. } | Job::Nothing(_) => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing that is pushed after the writers have looked is left lying.
+    #[test]
+    fn a_writer_that_finds_nothing_has_given_up_its_place() {
+        let (writes, key) = (Writes::new(1 << 20), CacheKey::new(b"k"));
+        let push = || writes.push(&key, Job::Nothing(Note::Failed), None).0;
+        assert!(push() && writes.begin());
+        assert!(push() && writes.begin(), "a second one, while the first has not begun");
+        assert!(writes.next().is_some());
+        // Both find nothing; neither has ended.
+        assert!(writes.next().is_none() && writes.next().is_none());
+        assert!(push() && writes.begin());
+        assert!(writes.next().is_some() && writes.next().is_none());
+        assert_eq!(writes.lock().writers, 0);
+    }
 }

@@ -34,6 +34,8 @@ impl Isr {
     pub async fn shutdown(&self, limit: Duration) -> ShutdownReport {
         let shared = &self.shared;
         shared.closing.store(true, Ordering::Relaxed);
+        let lost = || usize::try_from(shared.counters.snapshot().store_unwritten).unwrap_or(usize::MAX);
+        let lost_before = lost();
         shared.tracker.close();
         let running = shared.tracker.len();
         let began = tokio::time::Instant::now();
@@ -47,7 +49,7 @@ impl Isr {
         let (unwritten, unsent_marks) = match &shared.backing {
             Some(backing) => {
                 backing.end(shared, limit.saturating_sub(began.elapsed()).max(GRACE)).await;
-                (backing.writes.len(), backing.unsent_marks())
+                (backing.writes.len() + lost().saturating_sub(lost_before), backing.unsent_marks())
             }
             None => (0, 0),
         };

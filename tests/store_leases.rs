@@ -1,0 +1,282 @@
+//! One render per cluster: leases that are kept, lost, given back with a note, or never given back.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+#[path = "common/nodes.rs"]
+mod nodes;
+#[path = "common/trouble.rs"]
+mod trouble;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum_isr::store::{Store, StoreErrorKind};
+use axum_isr::testing::{Fault, Operation};
+use axum_isr::{Isr, RouteConfig};
+use common::{Handler, let_run, seen, until};
+use futures_util::future::{join, join_all};
+use http::StatusCode;
+use tokio::time::Instant;
+use trouble::{Cluster, GRAIN, SECOND};
+
+const MILLI: Duration = Duration::from_millis(1);
+const LEASE_WAIT: Duration = Duration::from_secs(5);
+
+type Make = Arc<dyn Fn(usize) -> Response + Send + Sync>;
+
+/// Nodes whose page takes its time; renders are counted for all of them together.
+struct Slow {
+    cluster: Cluster,
+    page: Handler,
+}
+
+struct Member {
+    isr: Isr,
+    app: Router,
+}
+
+impl Slow {
+    fn new(takes: Duration) -> Self {
+        Self::making(takes, Arc::new(|n| format!("render {n}").into_response()))
+    }
+
+    fn making(takes: Duration, make: Make) -> Self {
+        let page = Handler::new(move |n, _| {
+            let make = Arc::clone(&make);
+            async move {
+                tokio::time::sleep(takes).await;
+                make(n)
+            }
+        });
+        Self { cluster: Cluster::new(), page }
+    }
+
+    fn member(&self) -> Member {
+        self.with(self.cluster.memory.clone())
+    }
+
+    fn troubled(&self) -> Member {
+        self.with(self.cluster.faulty.clone())
+    }
+
+    fn with(&self, store: impl Store) -> Member {
+        let isr = Isr::builder().clock(self.cluster.clock.clone()).store(store).deployment_id("one").build().unwrap();
+        let config = RouteConfig::revalidate(60 * SECOND).expire(3_600 * SECOND);
+        let app = Router::new().route("/p", get(self.page.clone())).route_layer(isr.layer(config));
+        Member { isr, app }
+    }
+
+    fn renders(&self) -> usize {
+        self.page.calls()
+    }
+}
+
+async fn asked(member: &Member) -> (&'static str, String, Duration) {
+    let began = Instant::now();
+    let (state, text) = seen(&member.app, "/p").await;
+    (state, text, began.elapsed())
+}
+
+/// I3: cold nodes are asked at the same time, and one renders, however long it takes within the lease wait.
+#[tokio::test(start_paused = true)]
+async fn one_render_for_all_cold_nodes() {
+    for takes in [Duration::ZERO, 50 * MILLI, 3 * SECOND] {
+        let slow = Slow::new(takes);
+        let members: Vec<Member> = (0..6).map(|_| slow.member()).collect();
+        let answers = join_all(members.iter().flat_map(|member| (0..5).map(move |_| asked(member)))).await;
+        assert_eq!(slow.renders(), 1, "{takes:?}");
+        for (state, text, took) in answers {
+            assert_eq!(text, "render 1");
+            // Who waits for another node's looks for it every 100 ms at most.
+            assert!(took >= takes && took <= takes + 110 * MILLI, "{state} took {took:?} of {takes:?}");
+        }
+        let states: u64 = members.iter().map(|member| member.isr.stats().store_hits).sum();
+        assert_eq!(states, 5, "{takes:?}");
+    }
+}
+
+/// A holder that dies: the others render after 5 s, without waiting once more.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_dead_holder_renders_in_the_end() {
+    let slow = Slow::new(100 * MILLI);
+    let (dead, other) = (slow.troubled(), slow.member());
+    // It gets the lease, and nobody hears of it again.
+    slow.cluster.faults.set(Operation::Lease, Fault::lost_answer());
+    slow.cluster.faults.set(Operation::Put, Fault::Hang);
+    slow.cluster.faults.set(Operation::Release, Fault::Hang);
+    let (_, _, took) = asked(&dead).await;
+    assert!(took <= 250 * MILLI, "{took:?}");
+    let answers = join_all((0..5).map(|_| asked(&other))).await;
+    for (state, text, took) in answers {
+        assert_eq!((state, &*text), ("MISS", "render 2"));
+        assert!((LEASE_WAIT..=LEASE_WAIT + 100 * MILLI + GRAIN).contains(&took), "{took:?}");
+    }
+    assert_eq!(slow.renders(), 2);
+}
+
+/// A holder whose runtime ends: its lease runs out.
+#[test]
+fn a_holder_whose_runtime_ends_is_not_waited_for_long() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let slow = Slow::new(60 * SECOND);
+    let (dies, other) = (slow.member(), slow.member());
+    let first = runtime();
+    first.block_on(async {
+        let wait = common::waiting(&dies.app, common::request("/p")).await;
+        until(|| slow.renders() == 1).await;
+        drop(wait);
+    });
+    drop(first);
+    runtime().block_on(async {
+        let answer = tokio::time::timeout(LEASE_WAIT + GRAIN, seen(&other.app, "/p")).await;
+        assert!(answer.is_err(), "a render takes a minute");
+        assert_eq!(slow.renders(), 2);
+    });
+}
+
+/// A page that is not shared: each node's visitors go to their own handler.
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_not_shared_is_made_by_everybody() {
+    let slow = Slow::making(
+        500 * MILLI,
+        Arc::new(|n| ([("set-cookie", "a=b")], format!("render {n}")).into_response()),
+    );
+    let (one, other) = (slow.member(), slow.member());
+    let (first, second) = join(asked(&one), asked(&other)).await;
+    assert_eq!((first.0, second.0), ("", ""));
+    assert_ne!(first.1, second.1);
+    // Its own, after the note.
+    assert!([first.2, second.2].iter().all(|took| *took <= 2_200 * MILLI), "{first:?} {second:?}");
+    assert_eq!(slow.cluster.memory.entries(), 0);
+}
+
+/// A page that could not be made: each tries for itself, and no one waits for the lease again.
+#[tokio::test(start_paused = true)]
+async fn a_page_that_could_not_be_made_is_tried_by_everybody() {
+    let slow = Slow::making(
+        500 * MILLI,
+        Arc::new(|n| (StatusCode::SERVICE_UNAVAILABLE, format!("failure {n}")).into_response()),
+    );
+    let (one, other) = (slow.member(), slow.member());
+    let (first, second) = join(asked(&one), asked(&other)).await;
+    assert!(first.1.starts_with("failure") && second.1.starts_with("failure"), "{first:?} {second:?}");
+    assert!([first.2, second.2].iter().all(|took| *took <= 2_200 * MILLI), "{first:?} {second:?}");
+    assert_eq!(slow.cluster.memory.entries(), 0);
+}
+
+/// There is an old page: it is served while another node renders, and there is no second render.
+#[tokio::test(start_paused = true)]
+async fn a_stale_page_is_left_to_who_renders_it() {
+    let slow = Slow::new(SECOND);
+    let (one, other) = (slow.member(), slow.member());
+    asked(&one).await;
+    until(|| one.isr.stats().store_writes == 1).await;
+    assert_eq!(asked(&other).await.0, "HIT");
+    slow.cluster.clock.advance(60 * SECOND);
+    assert_eq!(asked(&one).await.0, "STALE");
+    until(|| slow.renders() == 2).await;
+    let began = Instant::now();
+    let mut looks = 0;
+    let fresh = loop {
+        let (state, text, took) = asked(&other).await;
+        assert!(took.is_zero(), "{took:?}");
+        if state == "HIT" {
+            assert_eq!(text, "render 2");
+            break began.elapsed();
+        }
+        assert_eq!((state, &*text), ("STALE", "render 1"));
+        let before = other.isr.stats().store_misses + other.isr.stats().store_hits;
+        slow.cluster.pass(10 * MILLI).await;
+        looks += 1;
+        assert!(looks < 1_000, "{before}");
+    };
+    // When it was rendered, and then at the next look.
+    assert!((SECOND..=SECOND + 330 * MILLI).contains(&fresh), "{fresh:?}");
+    assert_eq!(slow.renders(), 2);
+}
+
+/// It looks every 200 to 300 ms, not at every request.
+#[tokio::test(start_paused = true)]
+async fn who_leaves_a_page_to_others_looks_now_and_then() {
+    let slow = Slow::new(10 * SECOND);
+    let (one, other) = (slow.member(), slow.troubled());
+    asked(&one).await;
+    until(|| one.isr.stats().store_writes == 1).await;
+    assert_eq!(asked(&other).await.0, "HIT");
+    slow.cluster.clock.advance(60 * SECOND);
+    assert_eq!(asked(&one).await.0, "STALE");
+    until(|| slow.renders() == 2).await;
+    let before = slow.cluster.faults.calls(Operation::Lease);
+    for _ in 0..300 {
+        assert_eq!(asked(&other).await.0, "STALE");
+        slow.cluster.pass(10 * MILLI).await;
+    }
+    let looks = slow.cluster.faults.calls(Operation::Lease) - before;
+    assert!((9..=16).contains(&looks), "{looks}");
+    assert_eq!(slow.renders(), 2);
+}
+
+/// A lease lasts 10 s; a render that takes 25 s prolongs it.
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_prolonged_while_the_render_runs() {
+    let slow = Slow::new(25 * SECOND);
+    let (one, other) = (slow.troubled(), slow.member());
+    let app = one.app.clone();
+    let first = tokio::spawn(async move { seen(&app, "/p").await });
+    until(|| slow.renders() == 1).await;
+    slow.cluster.pass(21 * SECOND).await;
+    let leases = slow.cluster.faults.calls(Operation::Lease);
+    assert!((6..=8).contains(&leases), "{leases}");
+    // Who comes now waits for it: it is nearly there.
+    let app = other.app.clone();
+    let second = tokio::spawn(async move { seen(&app, "/p").await });
+    slow.cluster.pass(4_500 * MILLI).await;
+    assert_eq!(first.await.unwrap(), ("MISS", "render 1".into()));
+    assert_eq!(second.await.unwrap(), ("HIT", "render 1".into()));
+    assert_eq!(slow.renders(), 1);
+    // And it was given back.
+    let before = slow.cluster.faults.calls(Operation::Lease);
+    slow.cluster.pass(10 * SECOND).await;
+    assert_eq!(slow.cluster.faults.calls(Operation::Lease), before);
+}
+
+/// CASES 122: the store fails while somebody waits for another node's render.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_during_the_wait_ends_it() {
+    for fault in [Fault::Error(StoreErrorKind::Unavailable), Fault::Hang, Fault::Panic] {
+        let slow = Slow::new(2 * SECOND);
+        let (one, other) = (slow.member(), slow.troubled());
+        let app = one.app.clone();
+        let first = tokio::spawn(async move { seen(&app, "/p").await });
+        until(|| slow.renders() == 1).await;
+        let app = other.app.clone();
+        let began = Instant::now();
+        let second = tokio::spawn(async move { seen(&app, "/p").await });
+        tokio::time::sleep(500 * MILLI).await;
+        assert_eq!(slow.renders(), 1);
+        slow.cluster.faults.set_all(&fault);
+        assert_eq!(second.await.unwrap(), ("MISS", "render 2".into()), "{fault:?}");
+        assert!(began.elapsed() <= 2_710 * MILLI, "{fault:?}: {:?}", began.elapsed());
+        assert_eq!(first.await.unwrap(), ("MISS", "render 1".into()));
+    }
+}
+
+/// Who gets the lease because its holder has just given it back looks once more for what that has left.
+#[tokio::test(start_paused = true)]
+async fn a_new_holder_looks_again() {
+    let slow = Slow::new(50 * MILLI);
+    let (one, other) = (slow.member(), slow.troubled());
+    // Between the look and the claim the other one renders.
+    slow.cluster.faults.once(Operation::Lease, Fault::Delay(90 * MILLI));
+    let (first, second) = join(asked(&one), asked(&other)).await;
+    assert_eq!((&*first.1, &*second.1), ("render 1", "render 1"));
+    assert_eq!(slow.renders(), 1);
+    // And nobody waits for the lease that it took.
+    let_run().await;
+    slow.cluster.memory.clear_entries();
+    let (state, _, took) = asked(&slow.member()).await;
+    assert!(state == "MISS" && took <= 50 * MILLI + GRAIN, "{state} {took:?}");
+}

@@ -1,0 +1,256 @@
+//! Pages that stop being shareable, renders that fail, and HEAD: what the store is told of them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+#[path = "common/nodes.rs"]
+mod nodes;
+#[path = "common/trouble.rs"]
+mod trouble;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum_isr::store::StoreErrorKind;
+use axum_isr::testing::{Fault, Operation};
+use axum_isr::{Isr, RouteConfig};
+use common::{Handler, body, fetch, head, header, let_run, seen, send, settled, state, until};
+use http::StatusCode;
+use trouble::{Cluster, SECOND};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What the page is just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Now {
+    Page,
+    SetsCookie,
+    NoStore,
+    Unauthorized,
+    Redirects,
+    Fails,
+    TooMany,
+    Panics,
+    Breaks,
+    BadRequest,
+}
+
+const VETOES: [Now; 4] = [Now::SetsCookie, Now::NoStore, Now::Unauthorized, Now::Redirects];
+const FAILURES: [Now; 5] = [Now::Fails, Now::TooMany, Now::Panics, Now::Breaks, Now::BadRequest];
+const ALL: [Now; 10] = [
+    Now::Page,
+    Now::SetsCookie,
+    Now::NoStore,
+    Now::Unauthorized,
+    Now::Redirects,
+    Now::Fails,
+    Now::TooMany,
+    Now::Panics,
+    Now::Breaks,
+    Now::BadRequest,
+];
+
+fn answer(now: Now, n: usize) -> Response {
+    let text = format!("render {n}");
+    match now {
+        Now::Page => text.into_response(),
+        Now::SetsCookie => ([("set-cookie", "a=b")], text).into_response(),
+        Now::NoStore => ([("cache-control", "no-store")], text).into_response(),
+        Now::Unauthorized => (StatusCode::UNAUTHORIZED, text).into_response(),
+        Now::Redirects => (StatusCode::FOUND, [("location", "/login")], text).into_response(),
+        Now::Fails => (StatusCode::INTERNAL_SERVER_ERROR, text).into_response(),
+        Now::TooMany => (StatusCode::TOO_MANY_REQUESTS, text).into_response(),
+        Now::Panics => panic!("on purpose"),
+        Now::Breaks => {
+            let frames: [Result<&str, std::io::Error>; 2] = [Ok("rend"), Err(std::io::Error::other("on purpose"))];
+            Response::new(Body::from_stream(futures_util::stream::iter(frames)))
+        }
+        Now::BadRequest => (StatusCode::BAD_REQUEST, text).into_response(),
+    }
+}
+
+struct Member {
+    isr: Isr,
+    app: Router,
+}
+
+/// A cluster whose page changes its mind.
+struct Fickle {
+    cluster: Cluster,
+    now: Arc<AtomicUsize>,
+    page: Handler,
+}
+
+impl Fickle {
+    fn new() -> Self {
+        let now = Arc::new(AtomicUsize::new(0));
+        let what = Arc::clone(&now);
+        let page = Handler::new(move |n, _| {
+            let now = ALL[what.load(Ordering::SeqCst)];
+            async move { answer(now, n) }
+        });
+        Self { cluster: Cluster::new(), now, page }
+    }
+
+    fn is(&self, now: Now) {
+        self.now.store(ALL.iter().position(|one| *one == now).unwrap(), Ordering::SeqCst);
+    }
+
+    fn member(&self) -> Member {
+        let builder = Isr::builder().clock(self.cluster.clock.clone()).store(self.cluster.faulty.clone());
+        let isr = builder.deployment_id("one").build().unwrap();
+        let config = RouteConfig::revalidate(MINUTE).expire(60 * MINUTE);
+        let app = Router::new().route("/p", get(self.page.clone())).route_layer(isr.layer(config));
+        Member { isr, app }
+    }
+
+    /// A node that has rendered the page well, and the store has it.
+    async fn filled(&self) -> Member {
+        let member = self.member();
+        assert_eq!(seen(&member.app, "/p").await.0, "MISS");
+        until(|| member.isr.stats().store_writes == 1).await;
+        assert_eq!(self.cluster.memory.entries(), 1);
+        member
+    }
+}
+
+/// A regeneration finds that the page is not shareable: nobody gets the old one from the store any more.
+#[tokio::test(start_paused = true)]
+async fn a_page_that_stops_being_shareable_is_removed_from_the_store() {
+    for veto in VETOES {
+        let fickle = Fickle::new();
+        let one = fickle.filled().await;
+        fickle.is(veto);
+        fickle.cluster.clock.advance(MINUTE);
+        assert_eq!(seen(&one.app, "/p").await.0, "STALE", "{veto:?}");
+        settled(&one.isr).await;
+        until(|| fickle.cluster.memory.entries() == 0).await;
+        assert_eq!(seen(&one.app, "/p").await.0, "", "{veto:?}");
+        let cold = fickle.member();
+        assert_eq!(seen(&cold.app, "/p").await.0, "", "{veto:?}");
+    }
+}
+
+/// A cold node finds an entry that it cannot use, and that the page is not shareable any more.
+#[tokio::test(start_paused = true)]
+async fn a_first_render_that_is_not_shareable_removes_what_the_store_has() {
+    for veto in VETOES {
+        let fickle = Fickle::new();
+        let one = fickle.filled().await;
+        fickle.is(veto);
+        one.isr.expire_path("/p").await.unwrap();
+        let cold = fickle.member();
+        assert_eq!(seen(&cold.app, "/p").await.0, "", "{veto:?}");
+        until(|| fickle.cluster.memory.entries() == 0).await;
+    }
+}
+
+/// A render that fails says nothing about the page that is there.
+#[tokio::test(start_paused = true)]
+async fn a_render_that_fails_removes_nothing() {
+    for failure in FAILURES {
+        let fickle = Fickle::new();
+        let one = fickle.filled().await;
+        fickle.is(failure);
+        fickle.cluster.clock.advance(MINUTE);
+        assert_eq!(seen(&one.app, "/p").await.0, "STALE", "{failure:?}");
+        settled(&one.isr).await;
+        until(|| one.isr.stats().waiting_writes == 0).await;
+        let_run().await;
+        assert_eq!(fickle.cluster.memory.entries(), 1, "{failure:?}");
+        assert_eq!(seen(&one.app, "/p").await, ("STALE", "render 1".into()), "{failure:?}");
+        // Cold nodes still have something to serve.
+        let cold = fickle.member();
+        assert_eq!(seen(&cold.app, "/p").await, ("STALE", "render 1".into()), "{failure:?}");
+        assert_eq!(fickle.cluster.faults.calls(Operation::Remove), 0, "{failure:?}");
+    }
+}
+
+/// What another node has rendered since is newer than what was found to be not shareable.
+#[tokio::test(start_paused = true)]
+async fn a_newer_page_is_not_removed() {
+    let fickle = Fickle::new();
+    let one = fickle.filled().await;
+    fickle.cluster.clock.advance(MINUTE);
+    fickle.is(Now::SetsCookie);
+    fickle.cluster.faults.set(Operation::Remove, Fault::Delay(500 * Duration::from_millis(1)));
+    assert_eq!(seen(&one.app, "/p").await.0, "STALE");
+    settled(&one.isr).await;
+    // It is shareable again, and another node renders it before the store is told.
+    fickle.is(Now::Page);
+    fickle.cluster.clock.advance(Duration::from_millis(1));
+    let other = fickle.member();
+    other.isr.expire_path("/p").await.unwrap();
+    let (_, text) = seen(&other.app, "/p").await;
+    tokio::time::sleep(SECOND).await;
+    until(|| other.isr.stats().store_writes == 1).await;
+    let cold = fickle.member();
+    assert_eq!(seen(&cold.app, "/p").await, ("HIT", text));
+}
+
+/// CASES 123: a store that will not remove it costs the visitors nothing; the next node finds it out by itself.
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_cannot_be_removed_is_not_served_here() {
+    for fault in [Fault::Error(StoreErrorKind::Denied), Fault::Hang, Fault::Panic, Fault::Forget] {
+        let fickle = Fickle::new();
+        let one = fickle.filled().await;
+        fickle.is(Now::SetsCookie);
+        fickle.cluster.faults.set(Operation::Remove, fault.clone());
+        fickle.cluster.clock.advance(MINUTE);
+        assert_eq!(seen(&one.app, "/p").await.0, "STALE");
+        settled(&one.isr).await;
+        let began = tokio::time::Instant::now();
+        assert_eq!(seen(&one.app, "/p").await.0, "", "{fault:?}");
+        assert!(began.elapsed().is_zero());
+        tokio::time::sleep(2 * SECOND).await;
+        assert_eq!(fickle.cluster.memory.entries(), 1);
+        assert_eq!(seen(&one.app, "/p").await.0, "", "{fault:?}");
+    }
+}
+
+/// R6: a HEAD is answered from the store as a GET is, and fills it for GETs.
+#[tokio::test(start_paused = true)]
+async fn heads_and_gets_share_entries() {
+    let fickle = Fickle::new();
+    let one = fickle.member();
+    let filled = send(&one.app, head("/p")).await;
+    assert_eq!((state(&filled), header(&filled, "content-length")), ("MISS", "8"));
+    settled(&one.isr).await;
+    until(|| one.isr.stats().store_writes == 1).await;
+    let cold = fickle.member();
+    assert_eq!(seen(&cold.app, "/p").await, ("HIT", "render 1".into()));
+    let cold = fickle.member();
+    let found = send(&cold.app, head("/p")).await;
+    assert_eq!((state(&found), header(&found, "content-length")), ("HIT", "8"));
+    assert_eq!(body(found).await, "");
+    assert_eq!(body(fetch(&cold.app, "/p").await).await, "render 1");
+    assert_eq!(fickle.page.calls(), 1);
+}
+
+/// R6: a page without a body that a HEAD has made is nobody's page.
+#[tokio::test(start_paused = true)]
+async fn an_explicit_head_handler_leaves_nothing_in_the_store() {
+    let cluster = Cluster::new();
+    let member = || {
+        let builder = Isr::builder().clock(cluster.clock.clone()).store(cluster.memory.clone());
+        let isr = builder.deployment_id("one").build().unwrap();
+        let routes = get(|| async { "a page" }).head(|| async { [("x-from", "head")] });
+        let app = Router::new().route("/p", routes).route_layer(isr.layer(RouteConfig::revalidate(MINUTE)));
+        (app, isr)
+    };
+    let (app, isr) = member();
+    for _ in 0..2 {
+        assert_eq!(header(&send(&app, head("/p")).await, "x-from"), "head");
+    }
+    settled(&isr).await;
+    let_run().await;
+    assert_eq!(cluster.memory.entries(), 0);
+    assert_eq!(seen(&app, "/p").await, ("MISS", "a page".into()));
+    until(|| isr.stats().store_writes == 1).await;
+    let (cold, _) = member();
+    assert_eq!(seen(&cold, "/p").await, ("HIT", "a page".into()));
+}
