@@ -100,6 +100,19 @@ async fn truncated_and_damaged_entries_are_misses() {
     assert!(!node.isr.stats().store_circuit_open);
 }
 
+/// An entry that is of no use, and looks newer than all that will be made for years, does not keep its place.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_entry_that_looks_newer_is_replaced() {
+    let cluster = filled().await;
+    let mut bytes = entry_of(&cluster, "/p/a").to_vec();
+    bytes[16] ^= 0x40;
+    is_a_miss(&cluster, &bytes.into(), "its stamp is changed").await;
+    let mut planted = Planted::open(&entry_of(&cluster, "/p/a"));
+    planted.head[24] ^= 0x40;
+    planted.record.status = 0;
+    is_a_miss(&cluster, &planted.seal(), "begun in thousands of years").await;
+}
+
 /// CASES 117: garbage, and lengths that lie.
 #[tokio::test(start_paused = true)]
 async fn garbage_is_a_miss() {
@@ -211,7 +224,8 @@ async fn what_the_route_keeps_comes_back() {
     let app = |statuses: &[StatusCode]| {
         let isr = Isr::builder().clock(cluster.clock.clone()).store(cluster.memory.clone()).deployment_id("one");
         let isr = isr.build().unwrap();
-        let page = Handler::new(|n, _| async move { (StatusCode::IM_A_TEAPOT, [("vary", "accept-encoding")], n.to_string()) });
+        let page =
+            Handler::new(|n, _| async move { (StatusCode::IM_A_TEAPOT, [("vary", "accept-encoding")], n.to_string()) });
         let config = RouteConfig::revalidate(60 * SECOND).statuses(statuses.to_vec());
         (Router::new().route("/t", get(page.clone())).route_layer(isr.layer(config)), isr, page)
     };

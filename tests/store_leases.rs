@@ -140,10 +140,8 @@ fn a_holder_whose_runtime_ends_is_not_waited_for_long() {
 /// A page that is not shared: each node's visitors go to their own handler.
 #[tokio::test(start_paused = true)]
 async fn a_page_that_is_not_shared_is_made_by_everybody() {
-    let slow = Slow::making(
-        500 * MILLI,
-        Arc::new(|n| ([("set-cookie", "a=b")], format!("render {n}")).into_response()),
-    );
+    let slow =
+        Slow::making(500 * MILLI, Arc::new(|n| ([("set-cookie", "a=b")], format!("render {n}")).into_response()));
     let (one, other) = (slow.member(), slow.member());
     let (first, second) = join(asked(&one), asked(&other)).await;
     assert_eq!((first.0, second.0), ("", ""));
@@ -264,19 +262,31 @@ async fn a_store_that_fails_during_the_wait_ends_it() {
     }
 }
 
-/// Who gets the lease because its holder has just given it back looks once more for what that has left.
+/// A holder that has stored the page and cannot say so: who has waited for it looks for the page before it renders.
 #[tokio::test(start_paused = true)]
-async fn a_new_holder_looks_again() {
-    let slow = Slow::new(50 * MILLI);
-    let (one, other) = (slow.member(), slow.troubled());
-    // Between the look and the claim the other one renders.
-    slow.cluster.faults.once(Operation::Lease, Fault::Delay(90 * MILLI));
-    let (first, second) = join(asked(&one), asked(&other)).await;
-    assert_eq!((&*first.1, &*second.1), ("render 1", "render 1"));
-    assert_eq!(slow.renders(), 1);
-    // And nobody waits for the lease that it took.
-    let_run().await;
-    slow.cluster.memory.clear_entries();
-    let (state, _, took) = asked(&slow.member()).await;
-    assert!(state == "MISS" && took <= 50 * MILLI + GRAIN, "{state} {took:?}");
+async fn who_has_waited_looks_for_the_page_once_more() {
+    for lease_ends in [false, true] {
+        let slow = Slow::new(50 * MILLI);
+        let (one, other) = (slow.troubled(), slow.member());
+        slow.cluster.faults.set(Operation::Release, Fault::Error(StoreErrorKind::Unavailable));
+        let app = one.app.clone();
+        let first = tokio::spawn(async move { seen(&app, "/p").await });
+        until(|| slow.renders() == 1).await;
+        let app = other.app.clone();
+        let second = tokio::spawn(async move { seen(&app, "/p").await });
+        tokio::time::sleep(SECOND).await;
+        if lease_ends {
+            slow.cluster.clock.advance(10 * SECOND);
+        }
+        assert_eq!(first.await.unwrap(), ("MISS", "render 1".into()));
+        assert_eq!(second.await.unwrap(), ("HIT", "render 1".into()), "{lease_ends}");
+        assert_eq!(slow.renders(), 1);
+        if lease_ends {
+            // It had got the lease, and has given it back.
+            let_run().await;
+            slow.cluster.memory.clear_entries();
+            let (state, _, took) = asked(&slow.member()).await;
+            assert!(state == "MISS" && took <= 50 * MILLI + GRAIN, "{state} {took:?}");
+        }
+    }
 }

@@ -10,9 +10,9 @@ mod trouble;
 
 use std::time::Duration;
 
+use axum_isr::InvalidateError;
 use axum_isr::store::StoreErrorKind;
 use axum_isr::testing::{Fault, Operation};
-use axum_isr::InvalidateError;
 use common::seen;
 use futures_util::future::join_all;
 use nodes::Node;

@@ -11,7 +11,7 @@ use crate::entry::codec::{Damage, Frame, Kind};
 use crate::isr::Shared;
 use crate::key::CacheKey;
 use crate::ledger::{Covered, Foreign, Name, Place, Since, Verdict};
-use crate::store::{Claim, Lease, Note, StoreKey};
+use crate::store::{Claim, Lease, Note, StoreKey, Version};
 use crate::telemetry;
 use crate::testing::rules::{Rule, holds};
 
@@ -36,6 +36,11 @@ pub(crate) struct Seek<'s> {
     gave_up: bool,
     /// There was something under the key, whatever it is worth.
     pub(crate) found: bool,
+    /// Somebody else had the lease.
+    pub(crate) waited: bool,
+    there: Option<Version>,
+    /// What was found and is of no use to anybody, by the version that stands in it.
+    pub(crate) useless: Option<Version>,
 }
 
 /// What came of a claim.
@@ -72,6 +77,9 @@ impl<'s> Seek<'s> {
             deadline: Instant::now() + backing.guard.deadlines.begin,
             gave_up: false,
             found: false,
+            waited: false,
+            there: None,
+            useless: None,
         })
     }
 
@@ -105,6 +113,7 @@ impl<'s> Seek<'s> {
             }
         };
         self.found = true;
+        self.there = Version::read(&bytes);
         match Frame::open(&bytes, &self.shared.scope, self.key.as_bytes(), &self.backing.keys) {
             Ok(frame) if frame.kind == kind => Some(frame),
             Ok(_) => self.damaged(Damage::Record),
@@ -113,8 +122,10 @@ impl<'s> Seek<'s> {
     }
 
     /// It is of no use.
-    pub(crate) fn damaged<T>(&self, damage: Damage) -> Option<T> {
+    pub(crate) fn damaged<T>(&mut self, damage: Damage) -> Option<T> {
         telemetry::store_damaged(self.shared, &self.store_key, damage);
+        // What another version has written may be of use to that.
+        self.useless = self.there.filter(|_| damage != Damage::Format);
         None
     }
 
@@ -170,7 +181,7 @@ impl<'s> Seek<'s> {
             if Instant::now() >= end {
                 return Claimed::Make(None);
             }
-            claim.waited = true;
+            (claim.waited, self.waited) = (true, true);
             tokio::time::sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
             pause = (pause * 3 / 2).min(LAST_LOOK);
             limit = self.backing.guard.deadlines.read;

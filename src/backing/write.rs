@@ -31,10 +31,13 @@ pub(crate) enum Job {
         page: Arc<Page>,
         tags: Vec<Tag>,
         made: Made,
+        /// What is there is of no use, though it may look newer.
+        over: Option<Version>,
     },
     Value {
         value: Arc<Value>,
         made: Made,
+        over: Option<Version>,
     },
     /// It is not shared any more.
     Remove {
@@ -58,6 +61,13 @@ impl Job {
         match self {
             Self::Page { made, .. } | Self::Value { made, .. } | Self::Remove { made } => Some(*made),
             Self::Nothing(_) => None,
+        }
+    }
+
+    fn over(&self) -> Option<Version> {
+        match self {
+            Self::Page { over, .. } | Self::Value { over, .. } => *over,
+            Self::Remove { .. } | Self::Nothing(_) => None,
         }
     }
 
@@ -254,7 +264,12 @@ impl Writer {
             return Err(StoreError::new(StoreErrorKind::TooLarge, problem));
         }
         let item = Item { key: store_key.clone(), version: version(made), bytes, keep: backing.keep() };
-        let put = backing.guard.put(&item).await?;
+        let mut put = backing.guard.put(&item).await?;
+        if let (Put::KeptNewer, Some(useless)) = (put, job.over()) {
+            // Else it would be there for as long as entries are kept, and nobody could share this page.
+            backing.guard.remove(&item.key, useless).await?;
+            put = backing.guard.put(&item).await?;
+        }
         if put == Put::Stored {
             telemetry::written(shared, &item.key, item.bytes.len());
         }
@@ -272,7 +287,7 @@ fn covered(job: &Job) -> Option<&Covered> {
 
 fn frame(shared: &Shared, key: &CacheKey, job: &Job) -> Option<Frame> {
     Some(match job {
-        Job::Page { page, tags, made } => {
+        Job::Page { page, tags, made, .. } => {
             let record = PageRecord {
                 window: *page.entry.window(),
                 tags: tags.clone(),
@@ -283,7 +298,7 @@ fn frame(shared: &Shared, key: &CacheKey, job: &Job) -> Option<Frame> {
             let body = page.entry.body().clone();
             Frame { kind: Kind::Page, made: *made, record: record.write(&shared.scope, key.as_bytes())?, body }
         }
-        Job::Value { value, made } => {
+        Job::Value { value, made, .. } => {
             let record = ValueRecord {
                 window: value.window,
                 tags: value.tags.to_vec(),

@@ -28,6 +28,7 @@ use crate::policy::response::Pass;
 use crate::policy::route::Dynamic;
 use crate::policy::tag::{MAX_TAGS, Tag};
 use crate::render::{RENDER, RenderContext, RenderReason};
+use crate::store::Version;
 use crate::telemetry;
 
 /// The most who wait for one computation.
@@ -299,8 +300,8 @@ impl Task {
         let behind = permit.is_some();
         let (shared, key) = (&self.spec.shared, &self.spec.key);
         let begun = shared.time.wall();
-        let mut found = false;
-        let Some(outcome) = self.supervise(compute, permit, &mut found).await else {
+        let (mut found, mut useless) = (false, None);
+        let Some(outcome) = self.supervise(compute, permit, &mut found, &mut useless).await else {
             return;
         };
         if !found {
@@ -308,7 +309,7 @@ impl Task {
         }
         let slot = outcome.as_ref().ok().and_then(|value| self.spec.slot(value));
         if let (Some(Slot::Value(value)), false) = (&slot, found || shared.is_closing()) {
-            self.spec.tell_store_of(value, begun);
+            self.spec.tell_store_of(value, begun, useless);
         }
         shared.computations.leave(key, &self.computation, || {
             if let Some(slot) = slot.filter(|_| !shared.is_closing()) {
@@ -325,10 +326,11 @@ impl Task {
         compute: Compute,
         mut permit: Option<OwnedSemaphorePermit>,
         found: &mut bool,
+        useless: &mut Option<Version>,
     ) -> Option<Outcome> {
         let (spec, shared, done) = (&self.spec, &self.spec.shared, &self.computation.done);
         let make = async {
-            let there = spec.fetch().await;
+            let there = spec.fetch(useless).await;
             *found = there.is_some();
             if let Some(value) = there {
                 return Ok(value);

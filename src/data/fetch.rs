@@ -10,13 +10,22 @@ use crate::ledger::Verdict;
 use crate::memory::{BackOff, Value};
 use crate::policy::freshness::Freshness;
 use crate::policy::tag::Tag;
+use crate::store::Version;
 use crate::telemetry;
 
 impl Spec {
     /// A value that another process has computed, or an earlier one, if it is as good as one that is computed now.
-    pub(super) async fn fetch(&self) -> Option<Arc<Value>> {
+    ///
+    /// `useless`: what is there, if it is of no use to anybody.
+    pub(super) async fn fetch(&self, useless: &mut Option<Version>) -> Option<Arc<Value>> {
+        let mut seek = Seek::new(&self.shared, &self.key)?;
+        let value = self.find(&mut seek).await;
+        *useless = seek.useless;
+        value
+    }
+
+    async fn find(&self, seek: &mut Seek<'_>) -> Option<Arc<Value>> {
         let shared = &self.shared;
-        let mut seek = Seek::new(shared, &self.key)?;
         let frame = seek.get(Kind::Value).await?;
         let record = match ValueRecord::read(&frame.record, &shared.scope, self.key.as_bytes()) {
             Ok(record) => record,
@@ -49,12 +58,13 @@ impl Spec {
     }
 
     /// It was computed here, and is kept. What began before the ledger was read is nobody else's.
-    pub(super) fn tell_store_of(&self, value: &Arc<Value>, begun: WallTime) {
+    pub(super) fn tell_store_of(&self, value: &Arc<Value>, begun: WallTime, over: Option<Version>) {
         if let Some(place) = value.covered.place()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             let made = Made { place, begun: begun.0 };
-            write(&self.shared, &self.key, Job::Value { value: Arc::clone(value), made }, None, &runtime);
+            let job = Job::Value { value: Arc::clone(value), made, over };
+            write(&self.shared, &self.key, job, None, &runtime);
         }
     }
 }

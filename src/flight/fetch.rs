@@ -36,6 +36,9 @@ impl Lead {
         loop {
             let found = self.find(&mut seek).await;
             self.known.store(seek.found, Ordering::Relaxed);
+            if let Some(useless) = seek.useless {
+                let _ = self.useless.set(useless);
+            }
             if found.is_some() {
                 return found;
             }
@@ -45,7 +48,8 @@ impl Lead {
                         // Claimed once.
                         let _ = self.lease.set(token);
                     }
-                    return None;
+                    // Whoever had it may have stored the page, and not have been able to say so.
+                    return if seek.waited { self.find(&mut seek).await } else { None };
                 }
                 Claimed::Failed => return None,
                 Claimed::Stored => return self.find(&mut seek).await,
@@ -129,7 +133,8 @@ impl Lead {
     pub(super) fn tell_store_of(&self, page: &Arc<Page>) {
         let Some(made) = self.made(Some(page)) else { return };
         let tags = self.tags(&self.context.notes());
-        self.tell(Job::Page { page: Arc::clone(page), tags, made }, self.take_lease());
+        let over = self.useless.get().copied();
+        self.tell(Job::Page { page: Arc::clone(page), tags, made, over }, self.take_lease());
     }
 
     /// What the store has must not be served any more.
@@ -144,7 +149,11 @@ impl Lead {
     /// Whoever waits for the lease learns what came of it, unless an entry that is on its way says it.
     pub(super) fn give_back(&self, outcome: &Outcome) {
         if let Some(token) = self.take_lease() {
-            let note = if matches!(outcome, Outcome::Pass(_)) { Note::Pass } else { Note::Failed };
+            let note = match outcome {
+                Outcome::Found(_) => Note::Stored,
+                Outcome::Pass(_) => Note::Pass,
+                _ => Note::Failed,
+            };
             self.tell(Job::Nothing(note), Some(token));
         }
     }

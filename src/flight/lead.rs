@@ -28,6 +28,7 @@ use crate::ledger::Since;
 use crate::memory::Page;
 use crate::policy::response::{self, Pass};
 use crate::render::{RENDER, Recipe, RenderContext, RenderReason, Rendered, render_request};
+use crate::store::Version;
 
 /// How many times the render timeout a render without visitors may take in all.
 pub(crate) const BACKGROUND_RENDERS: u32 = 4;
@@ -126,6 +127,8 @@ pub(crate) struct Lead {
     pub(super) given_back: AtomicBool,
     /// The store had something under the key.
     pub(super) known: AtomicBool,
+    /// And that is of no use to anybody.
+    pub(super) useless: OnceLock<Version>,
 }
 
 impl Lead {
@@ -148,6 +151,7 @@ impl Lead {
             lease: OnceLock::new(),
             given_back: AtomicBool::new(false),
             known: AtomicBool::new(false),
+            useless: OnceLock::new(),
             shared,
             flight,
             recipe,

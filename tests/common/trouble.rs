@@ -9,8 +9,8 @@ use axum_isr::IsrBuilder;
 use axum_isr::testing::{Faults, FaultyStore, ManualClock, MemoryStore};
 use tokio::time::Instant;
 
-use crate::nodes::{Node, Source};
 use crate::common::seen;
+use crate::nodes::{Node, Source};
 
 pub const SECOND: Duration = Duration::from_secs(1);
 
