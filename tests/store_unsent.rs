@@ -18,6 +18,8 @@ use tokio::time::Instant;
 use trouble::{Cluster, SECOND, rested, written};
 
 const DOWN: Fault = Fault::Error(StoreErrorKind::Unavailable);
+/// One that does not open the circuit breaker: pages come from the store all the while.
+const FULL: Fault = Fault::Error(StoreErrorKind::Full);
 const SHORT: Duration = Duration::from_millis(50);
 
 /// Two nodes that have a page each in memory, and one in the store that only the first has.
@@ -39,7 +41,7 @@ async fn pair(cluster: &Cluster) -> (Node, Node) {
 async fn a_mark_that_cannot_be_sent_acts_here_at_once() {
     let cluster = Cluster::new();
     let (other, node) = pair(&cluster).await;
-    cluster.faults.set(Operation::Invalidate, DOWN);
+    cluster.faults.set(Operation::Invalidate, FULL);
     cluster.source.publish();
     let said = node.isr.expire_tags(["p:a", "p:far"]).await;
     assert!(matches!(said, Err(InvalidateError::LocalOnly { .. })), "{said:?}");
@@ -71,13 +73,14 @@ async fn a_mark_that_cannot_be_sent_acts_here_at_once() {
 async fn what_others_render_meanwhile_is_not_used_here() {
     let cluster = Cluster::new();
     let (other, node) = pair(&cluster).await;
-    cluster.faults.set(Operation::Invalidate, DOWN);
+    cluster.faults.set(Operation::Invalidate, FULL);
     node.isr.expire_tag("p:new").await.unwrap_err();
-    cluster.pass(SECOND).await;
-    seen(&other.app, "/p/new").await;
+    for path in ["/p/new", "/p/free"] {
+        seen(&other.app, path).await;
+    }
     written(&other).await;
     cluster.source.publish();
-    cluster.pass(SECOND).await;
+    assert_eq!(seen(&node.app, "/p/free").await, ("HIT", "free version 0".into()));
     assert_eq!(seen(&node.app, "/p/new").await, ("MISS", "new version 1".into()));
 }
 
