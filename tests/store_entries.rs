@@ -130,7 +130,7 @@ async fn garbage_is_a_miss() {
     let planted = Planted::open(&whole);
     // An array that says it has four thousand million items.
     is_a_miss(&cluster, &planted.seal_record(&[0xDD, 0xFF, 0xFF, 0xFF, 0xFF]), "an array without items").await;
-    is_a_miss(&cluster, &planted.seal_record(&[0x91; 200_000]), "arrays in arrays").await;
+    is_a_miss(&cluster, &planted.seal_record(&vec![0x91; 200_000]), "arrays in arrays").await;
     is_a_miss(&cluster, &planted.seal_record(b""), "no record").await;
 }
 

@@ -178,14 +178,14 @@ fn signing(cluster: &Cluster, keys: &[&[u8]]) -> Node {
 /// What was written by a node with these keys is a HIT, or damaged, for a node with those.
 async fn found(cluster: &Cluster, writes: &[&[u8]], reads: &[&[u8]]) -> bool {
     cluster.memory.clear_entries();
-    let writer = signing(cluster, writes);
-    seen(&writer.app, "/p/a").await;
-    written(&writer).await;
-    let reader = signing(cluster, reads);
-    let (state, text) = seen(&reader.app, "/p/a").await;
-    rested(&reader).await;
+    let one = signing(cluster, writes);
+    seen(&one.app, "/p/a").await;
+    written(&one).await;
+    let other = signing(cluster, reads);
+    let (state, text) = seen(&other.app, "/p/a").await;
+    rested(&other).await;
     assert_eq!(text, "a version 0");
-    let damaged = reader.isr.stats().store_damaged;
+    let damaged = other.isr.stats().store_damaged;
     assert_eq!((state == "HIT", damaged == 0), (damaged == 0, state == "HIT"), "{state} {damaged}");
     state == "HIT"
 }

@@ -33,8 +33,8 @@ impl Cluster {
     pub fn new() -> Self {
         let clock = ManualClock::new();
         let memory = MemoryStore::new().clock(clock.clone());
-        let (faulty, faults) = FaultyStore::new(memory.clone());
-        Self { clock, memory, faulty, faults, source: Source::default() }
+        let (store, faults) = FaultyStore::new(memory.clone());
+        Self { clock, memory, faulty: store, faults, source: Source::default() }
     }
 
     /// One whose way to the store is as it should be.
