@@ -262,3 +262,12 @@ async fn an_entry_from_the_future_is_stale() {
     assert_eq!(seen(&cold.app, "/p/b").await, ("MISS", "b version 1".into()));
     assert!(began.elapsed() <= Duration::from_millis(153), "{:?}", began.elapsed());
 }
+
+/// CASES 128: an entry says of which deployment it is, also without a signature.
+#[tokio::test(start_paused = true)]
+async fn an_entry_of_another_deployment_is_a_miss() {
+    let cluster = filled().await;
+    let mut foreign = Planted::open(&entry_of(&cluster, "/p/a"));
+    foreign.record.of.0 = "another".to_owned();
+    is_a_miss(&cluster, &foreign.seal(), "of another deployment").await;
+}

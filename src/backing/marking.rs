@@ -39,11 +39,20 @@ struct Underway {
 
 impl Underway {
     async fn send(mut self) -> Result<u64, StoreError> {
-        let backing = Arc::clone(&self.backing);
+        let (shared, backing) = (Arc::clone(&self.shared), Arc::clone(&self.backing));
         let result = self.try_send().await;
         drop(self);
-        // What is rendered from now on is to carry the new stamp; or the marks are to be sent again.
-        backing.nudge();
+        match &result {
+            // What is rendered from now on carries the new stamp: else it would seem to be older than the marks, and
+            // nobody else could use it.
+            Ok(stamp) => {
+                let known = || shared.ledger.view.since().place.is_some_and(|place| place.stamp >= *stamp);
+                let look = Backing::look(&shared, known);
+                let _ = tokio::time::timeout(backing.guard.deadlines.read, look).await;
+            }
+            // They are to be sent again.
+            Err(_) => backing.nudge(),
+        }
         result
     }
 

@@ -174,8 +174,8 @@ impl IsrBuilder {
     ///
     /// Pages and cached data are read from it when memory does not have them, and written to it in the background.
     /// Processes that share a store share its invalidations, whatever their deployment. A store that is down, slow or
-    /// damaged costs a request one bounded wait at most ([`store_deadlines`](Self::store_deadlines)), and after some
-    /// failures in a row it is not asked by requests at all until it is back.
+    /// damaged costs a request a quarter of a second at most ([`store_deadlines`](Self::store_deadlines)), and after
+    /// some failures in a row it is not asked by requests at all until it is back.
     ///
     /// ```no_run
     /// use axum_isr::{Isr, store::DiskStore};

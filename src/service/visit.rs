@@ -115,7 +115,13 @@ impl<S: Bounds> Visit<S> {
         // What is shown in development is rendered for whoever asks.
         let judged = holds(Rule::JudgeAtEnd) && shared.mode == Mode::Production;
         let verdict = if judged { page.covered.verdict(&shared.ledger.view) } else { Judged::Good };
+        // A render may take longer than anything counts that nobody can verify.
+        let unverified = || {
+            let now = || shared.time.monotonic();
+            judged && shared.trust().temper(Standing::Fresh, page.began_at, now) != Standing::Fresh
+        };
         let (served, marked) = match verdict {
+            Judged::Good if unverified() => (Served::Stale, None),
             Judged::Good => (self.served(), None),
             Judged::Revalidate(marked) => (Served::Stale, Some(marked)),
             Judged::Expire => return None,
@@ -124,7 +130,7 @@ impl<S: Bounds> Visit<S> {
         let wanted = Wanted { admitted: self.admitted, headers: self.request.headers() };
         let mut response = answer(&page.entry, served, shared.time.wall(), &wanted, &shared.headers);
         response.extensions_mut().extend(head.extensions.clone());
-        if marked.is_some() {
+        if served == Served::Stale {
             self.core.regenerate(page, marked, &self.request, &self.route, self.admitted);
         }
         Some(response)

@@ -39,7 +39,8 @@ impl<'de> Deserialize<'de> for Raw {
 /// What describes a page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    pub key: Raw,
+    /// Scope and key.
+    pub of: (String, Raw),
     pub window: [u64; 3],
     pub tags: Vec<String>,
     pub status: u16,

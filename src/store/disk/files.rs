@@ -8,15 +8,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::clock::Time;
 
 /// Options that do not follow a link and make nothing that others can read.
+#[cfg(unix)]
 fn private() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        // Without NONBLOCK, a pipe in a file's place would keep the thread for ever.
-        options.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    }
+    // Without NONBLOCK, a pipe in a file's place would keep the thread for ever.
+    options.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     options
+}
+
+#[cfg(not(unix))]
+fn private() -> OpenOptions {
+    OpenOptions::new()
 }
 
 /// A file to read, with what is known of it. What is not a file is an error.
@@ -68,13 +71,12 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Tells a file from another that has taken its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Tells a file from another that has taken its name. Only Unix has that: elsewhere a file is never known to be the same,
+/// and read anew.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Identity {
     #[cfg(unix)]
     numbers: (u64, u64),
-    #[cfg(not(unix))]
-    created: Option<SystemTime>,
 }
 
 impl Identity {
@@ -85,7 +87,26 @@ impl Identity {
             Self { numbers: (about.dev(), about.ino()) }
         }
         #[cfg(not(unix))]
-        Self { created: about.created().ok() }
+        {
+            let _ = about;
+            Self {}
+        }
+    }
+
+    /// Whether it is the same file for certain.
+    pub(super) fn is(self, other: Self) -> bool {
+        #[cfg(unix)]
+        return self.numbers == other.numbers;
+        #[cfg(not(unix))]
+        {
+            let _ = other;
+            false
+        }
+    }
+
+    /// Whether it is another file for certain.
+    pub(super) fn is_not(self, other: Self) -> bool {
+        cfg!(unix) && !self.is(other)
     }
 }
 

@@ -167,7 +167,7 @@ impl Ledger {
         let read = match known {
             Some(log) if log.is_whole() && log.is(&about) => return Ok(Some(log)),
             // Longer by what was appended. Where the rest was changed too, whoever reads it from its beginning finds it.
-            Some(log) if log.identity == Identity::of(&about) && log.end <= about.len() => log.read_on(&about),
+            Some(log) if log.identity.is(Identity::of(&about)) && log.end <= about.len() => log.read_on(&about),
             _ => Log::read(file, &about),
         };
         match read {
@@ -222,7 +222,7 @@ impl Log {
 
     /// The file is held open, so that no other can be given its number.
     fn is(&self, about: &Metadata) -> bool {
-        self.identity == Identity::of(about) && self.length == about.len() && self.modified == files::modified(about)
+        self.identity.is(Identity::of(about)) && self.length == about.len() && self.modified == files::modified(about)
     }
 
     fn read(file: File, about: &Metadata) -> Result<Self, Flaw> {

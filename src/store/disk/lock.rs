@@ -35,7 +35,7 @@ pub(super) fn lock_until(path: &Path, hold: Hold, until: Instant) -> io::Result<
         wait(&file, hold, until)?;
         // Somebody may have emptied the folder meanwhile: then the lock of this name is another one.
         match fs::symlink_metadata(path) {
-            Ok(now) if Identity::of(&now) == Identity::of(&about) => return Ok(file),
+            Ok(now) if !Identity::of(&now).is_not(Identity::of(&about)) => return Ok(file),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

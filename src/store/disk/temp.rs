@@ -41,6 +41,10 @@ impl Temp {
 
     /// Gives it its name: in one step, whatever was there. A link there is replaced, not followed.
     pub(super) fn move_to(&mut self, path: &Path) -> io::Result<()> {
+        // Elsewhere than on Unix a lock keeps others from reading what is locked.
+        if !cfg!(unix) {
+            self.file.unlock()?;
+        }
         fs::rename(&self.path, path)?;
         self.moved = true;
         Ok(())

@@ -31,6 +31,26 @@ impl Timeouts {
     async fn open(self, info: ConnectionInfo) -> RedisResult<MultiplexedConnection> {
         Client::open(info)?.get_multiplexed_async_connection_with_config(&self.config()).await
     }
+
+    /// A connection that tells when it is `lost`, and when there is a `message`: which takes version 3 of the protocol.
+    async fn open_told(
+        self,
+        info: ConnectionInfo,
+        lost: Lost,
+        message: impl Fn() + Send + Sync + 'static,
+    ) -> RedisResult<MultiplexedConnection> {
+        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let config = self.config().set_push_sender(move |push: PushInfo| {
+            match push.kind {
+                PushKind::Message => message(),
+                PushKind::Disconnection => lost.tell(),
+                _ => {}
+            }
+            Ok::<(), ()>(())
+        });
+        let client = Client::open(info.set_redis_settings(redis))?;
+        client.get_multiplexed_async_connection_with_config(&config).await
+    }
 }
 
 /// Host and port, for people.
@@ -50,8 +70,12 @@ impl Dial for OneServer {
 
     const HEALS: bool = false;
 
-    async fn dial(&self, _lost: Lost) -> RedisResult<MultiplexedConnection> {
-        self.timeouts.open(self.info.clone()).await
+    /// Told of its end, so that no call is lost on a connection that was closed while nobody used it.
+    async fn dial(&self, lost: Lost) -> RedisResult<MultiplexedConnection> {
+        match self.timeouts.open_told(self.info.clone(), lost, || {}).await {
+            Err(error) if error.kind() == ErrorKind::RESP3NotSupported => self.timeouts.open(self.info.clone()).await,
+            other => other,
+        }
     }
 
     fn address(&self) -> &str {
@@ -205,20 +229,9 @@ impl Primary {
         }
     }
 
-    /// With hints, which take version 3 of the protocol.
     async fn open_with_hints(&self, info: ConnectionInfo, lost: Lost) -> RedisResult<MultiplexedConnection> {
-        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let hint = Arc::clone(&self.hint);
-        let config = self.timeouts.config().set_push_sender(move |push: PushInfo| {
-            match push.kind {
-                PushKind::Message => hint.ring(),
-                PushKind::Disconnection => lost.tell(),
-                _ => {}
-            }
-            Ok::<(), ()>(())
-        });
-        let client = Client::open(info.set_redis_settings(redis))?;
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut connection = self.timeouts.open_told(info, lost, move || hint.ring()).await?;
         match connection.subscribe(&self.channel).await {
             Err(error) if matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse) => Err(error),
             // Who may not subscribe polls.

@@ -7,7 +7,7 @@ use axum::Router;
 use super::{NODES, Trouble};
 use crate::Isr;
 use crate::store::StoreErrorKind;
-use crate::testing::model::world::{Floor, PAGES, SOURCES, World, app};
+use crate::testing::model::world::{Floor, PAGES, SOURCES, STREAMED, World, app};
 use crate::testing::{Fault, Faults, FaultyStore, ManualClock, MemoryStore, Operation};
 
 pub(super) const COHERENCE: Duration = Duration::from_secs(1);
@@ -101,7 +101,9 @@ pub(super) fn floors(said: &[Said], node: &Node, page: usize, now: Duration) -> 
         };
         let cut_off = node.is_cut_off(now);
         let obeys = here || since.is_some_and(|at| !cut_off && now > at + COHERENCE);
-        let not_as_new = obeys || since.is_some_and(|at| now > at + COHERENCE + MAX_UNVERIFIED);
+        // Of a body that goes on after its head, what is shown as a MISS is nothing that others may keep.
+        let is_long_ago = |at: Duration| now > at + COHERENCE + MAX_UNVERIFIED && !STREAMED.contains(&page);
+        let not_as_new = obeys || since.is_some_and(is_long_ago);
         for &(_, source) in said.hits.iter().filter(|(hit, _)| *hit == page) {
             let version = said.source_versions[source];
             if not_as_new {
