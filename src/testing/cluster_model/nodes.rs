@@ -31,6 +31,8 @@ impl Node {
     pub(super) fn start(n: usize, process: usize, clock: ManualClock, store: &MemoryStore, world: &World) -> Self {
         let (store, faults) = FaultyStore::new(store.clone());
         let builder = Isr::builder().memory_bytes(16 << 20).clock(clock.clone()).deployment_id("d").max_marks(4);
+        // Renders stop for as long as the order wants.
+        let builder = builder.render_timeout(Duration::from_secs(100_000));
         let isr = builder.store(store).coherence(COHERENCE).max_unverified(MAX_UNVERIFIED).build().unwrap();
         debug_assert!(n < NODES);
         Self { app: app(world, &isr), isr, clock, faults, process, troubled: false, healed_at: None }
