@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use super::mark::{Mark, Verb};
 use super::mirror::At;
 use super::since::Place;
-use super::sync::{Mutex, MutexGuard};
+use super::sync::Mutex;
 use super::view::View;
 use crate::clock::WallTime;
 use crate::testing::rules::{Rule, holds};
@@ -26,32 +26,24 @@ impl Ledger {
         Self { view: View::new(most), stamp: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, u64> {
-        self.stamp.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Without a store: gives marks their stamp and applies them. When it returns, nothing that they hit is good any
     /// more.
     pub(crate) fn invalidate(&self, marks: &[Mark], now: WallTime) -> u64 {
-        let mut newest = self.lock();
+        let mut newest = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = newest.saturating_add(1).max(now.0);
         *newest = stamp;
-        let held = Some(newest).filter(|_| holds(Rule::OneAtATime));
         self.view.apply(marks, stamp);
-        drop(held);
         stamp
     }
 
     /// The shared ledger has taken marks of this process.
     pub(crate) fn acknowledged(&self, marks: &[Mark], stamp: u64) {
-        let _one_at_a_time = self.lock();
         self.view.apply(marks, stamp);
     }
 
     /// The shared ledger could not be reached: marks act here, and hit whatever comes from a store, until they are
     /// [sent](Self::sent).
     pub(crate) fn unsent(&self, marks: &[Mark]) {
-        let _one_at_a_time = self.lock();
         self.view.change(|mirror, next| {
             for mark in marks {
                 let name = self.view.name_of(mark);
@@ -64,7 +56,6 @@ impl Ledger {
 
     /// The shared ledger has them now, with a stamp; `None`: it has others in their place.
     pub(crate) fn sent(&self, marks: &[Mark], stamp: Option<u64>) {
-        let _one_at_a_time = self.lock();
         self.view.change(|mirror, next| {
             for mark in marks {
                 let name = self.view.name_of(mark);
@@ -80,7 +71,6 @@ impl Ledger {
     /// What the shared ledger said when it was asked. `lost`: what happens to what is here if it has begun anew, and with
     /// it marks are lost that nobody here has seen. Returns whether it has.
     pub(crate) fn learn(&self, place: Place, marks: &[(Mark, u64)], lost: Verb) -> bool {
-        let _one_at_a_time = self.lock();
         let mut anew = false;
         self.view.change(|mirror, next| {
             let mut marked = false;

@@ -29,10 +29,10 @@ mod view;
 /// What the view is made of, so that its interleavings can be tested.
 mod sync {
     #[cfg(not(all(test, isr_shuttle)))]
-    pub(super) use std::sync::{Mutex, MutexGuard, RwLock, atomic::AtomicU64};
+    pub(super) use std::sync::{Mutex, RwLock, atomic::AtomicU64};
 
     #[cfg(all(test, isr_shuttle))]
-    pub(super) use shuttle::sync::{Mutex, MutexGuard, RwLock, atomic::AtomicU64};
+    pub(super) use shuttle::sync::{Mutex, RwLock, atomic::AtomicU64};
 
     pub(super) use std::sync::atomic::Ordering;
 }

@@ -1,8 +1,7 @@
 //! What this process knows of the ledger, and what that says about an entry.
 //!
-//! The order is what makes it true, on both sides: a mark is noted first and the generation raised second, and an entry
-//! takes the generation that was read *before* its names were looked up. Whoever reads a generation finds every mark up
-//! to it.
+//! Marks are noted and the generation is raised under one lock, and an entry takes the generation that was read *before*
+//! its names were looked up: whoever reads a generation finds every mark up to it.
 
 use std::sync::PoisonError;
 
@@ -74,15 +73,13 @@ impl View {
         });
     }
 
-    /// Changes the mirror, and says then whether anything was marked. The ledger does one change after the other.
+    /// Changes the mirror, in the generation that comes next if the change says that it marks something.
     pub(super) fn change(&self, change: impl FnOnce(&mut Mirror, u64) -> bool) {
-        let next = self.generation.load(Ordering::Relaxed) + 1;
-        if !holds(Rule::MarkFirst) {
-            self.generation.store(next, Ordering::Release);
-        }
         let mut mirror = self.mirror.write().unwrap_or_else(PoisonError::into_inner);
+        // Only here, under the lock: one change after the other, each with a generation of its own, and whoever looks
+        // into the mirror sees the generation of what is in it.
+        let next = self.generation.load(Ordering::Relaxed) + 1;
         if change(&mut mirror, next) {
-            // Whoever sees the place in the mirror sees the generation too.
             self.generation.store(next, Ordering::Release);
         }
     }

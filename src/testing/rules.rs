@@ -5,12 +5,8 @@
 /// One rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// A mark is noted before the generation is raised.
-    MarkFirst,
     /// Who judges keeps the generation that was read before the names were looked up.
     GenerationFirst,
-    /// Marks are applied one after the other, each with a generation of its own.
-    OneAtATime,
     /// What was marked while it was made is hit: it is good up to the generation of its begin.
     SinceBegin,
     /// Who arrives after a mark is not streamed to by a render that began before it.
