@@ -39,7 +39,7 @@ pub(crate) use builder::{KeyBuffer, build, original_uri, owned};
 pub(crate) use data::DataKey;
 pub(crate) use parts::Parts;
 pub(crate) use scope::Ids;
-pub(crate) use storage::CacheKey;
+pub(crate) use storage::{CacheKey, hex};
 
 /// The fields that every key has.
 const FIELDS: usize = 7;

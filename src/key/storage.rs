@@ -110,7 +110,8 @@ fn escape(text: &str, out: &mut String) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower case.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
         let _ = write!(out, "{byte:02x}");
         out

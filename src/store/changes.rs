@@ -24,6 +24,19 @@ impl Cursor {
         Self(bytes.into())
     }
 
+    /// For stores with an exact ledger: a place in it is its epoch and a stamp.
+    #[must_use]
+    pub fn at(epoch: u64, stamp: u64) -> Self {
+        Self::new([epoch.to_be_bytes(), stamp.to_be_bytes()].concat())
+    }
+
+    /// What [`at`](Self::at) was given; `None` of another store's cursor, whose reader gets all marks.
+    #[must_use]
+    pub fn place(&self) -> Option<(u64, u64)> {
+        let (epoch, stamp) = self.0.split_first_chunk()?;
+        Some((u64::from_be_bytes(*epoch), u64::from_be_bytes(stamp.try_into().ok()?)))
+    }
+
     /// What the store has put in.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -1,12 +1,14 @@
 //! Entries as a store sees them.
 
 use std::cmp::Ordering;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+
+use crate::key::hex;
 
 /// The name of an entry: readable text, and the digest that identifies it.
 ///
@@ -40,11 +42,7 @@ impl StoreKey {
     /// The digest in hexadecimal, lower case: 64 characters, safe as a file name.
     #[must_use]
     pub fn digest_hex(&self) -> String {
-        self.digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a `String` does not fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex(&self.digest)
     }
 }
 

@@ -35,7 +35,7 @@ impl MemoryLedger {
 
     pub(super) fn changes(&mut self, after: Option<&Cursor>, fresh: u64) -> Changes {
         let epoch = *self.epoch.get_or_insert(fresh);
-        let seen = after.and_then(place).filter(|place| place.0 == epoch).map_or(0, |place| place.1);
+        let seen = after.and_then(Cursor::place).filter(|place| place.0 == epoch).map_or(0, |place| place.1);
         if seen > self.newest {
             // The reader has seen what this ledger has never had, or has no more.
             *self = Self::default();
@@ -51,7 +51,7 @@ impl MemoryLedger {
             marks.push((Mark::from_text(text), *stamp));
         }
         let stamp = marks.last().filter(|_| more).map_or(self.newest, |last| last.1);
-        Changes { epoch, stamp, marks, cursor: cursor(epoch, stamp), more }
+        Changes { epoch, stamp, marks, cursor: Cursor::at(epoch, stamp), more }
     }
 
     /// What is a mark on everything is not folded, and does not count.
@@ -85,14 +85,4 @@ impl MemoryLedger {
         }
         self.order.insert((stamp, text));
     }
-}
-
-fn cursor(epoch: u64, stamp: u64) -> Cursor {
-    Cursor::new([epoch.to_be_bytes(), stamp.to_be_bytes()].concat())
-}
-
-/// Epoch and stamp; `None` of a cursor that is not ours, whose reader gets all marks.
-fn place(cursor: &Cursor) -> Option<(u64, u64)> {
-    let (epoch, stamp) = cursor.as_bytes().split_first_chunk()?;
-    Some((u64::from_be_bytes(*epoch), u64::from_be_bytes(stamp.try_into().ok()?)))
 }

@@ -1,6 +1,5 @@
 //! Entries: one file each.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use super::lock::{self, Hold};
 use super::problem::{failed, is_link};
 use super::temp::{self, Temp};
 use super::{MAX_ENTRY, files};
+use crate::key::hex;
 use crate::store::{Item, Put, StoreError, StoreErrorKind, StoreKey, Version};
 
 /// In microseconds: so rarely is a use noted in the file's time, which is what other processes and the next start know of
@@ -199,15 +199,6 @@ impl Entries {
 fn folders(of: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let found = fs::read_dir(of).into_iter().flatten().flatten();
     found.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
-}
-
-fn hex(digest: &Digest) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in digest {
-        // Writing to a `String` does not fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
 }
 
 /// Of a file's name.

@@ -103,7 +103,7 @@ impl Ledger {
         rules: Rules,
         entries: &Entries,
     ) -> Result<Changes, StoreError> {
-        let place = after.and_then(read_cursor);
+        let place = after.and_then(Cursor::place);
         if !self.is_unchanged()? {
             let shared = self.lock(Hold::Shared)?;
             self.log = self.catch_up()?;
@@ -131,7 +131,7 @@ impl Ledger {
         let (marks, more) = log.marks.after(after, MOST);
         let cut = marks.last().filter(|_| more).map(|(_, stamp)| *stamp);
         let stamp = cut.unwrap_or(log.marks.newest());
-        Ok(Changes { epoch: log.epoch, stamp, marks, cursor: cursor(log.epoch, stamp), more })
+        Ok(Changes { epoch: log.epoch, stamp, marks, cursor: Cursor::at(log.epoch, stamp), more })
     }
 
     fn lock(&self, hold: Hold) -> Result<File, StoreError> {
@@ -269,14 +269,4 @@ impl Log {
         (self.length, self.modified) = (about.len(), files::modified(&about));
         Ok(())
     }
-}
-
-fn cursor(epoch: u64, stamp: u64) -> Cursor {
-    Cursor::new([epoch.to_be_bytes(), stamp.to_be_bytes()].concat())
-}
-
-/// What is not a cursor of this store is a place in another ledger.
-fn read_cursor(cursor: &Cursor) -> Option<(u64, u64)> {
-    let (epoch, stamp) = cursor.as_bytes().split_first_chunk()?;
-    Some((u64::from_be_bytes(*epoch), u64::from_be_bytes(stamp.try_into().ok()?)))
 }

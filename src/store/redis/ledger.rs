@@ -65,7 +65,7 @@ impl Ledger {
 
     pub(super) async fn changes(&self, keys: &Keys, after: Option<&Cursor>, fresh: u64) -> Result<Changes, StoreError> {
         let mut held = self.ready(keys, fresh).await?;
-        let (epoch, stamp) = match after.and_then(read_cursor) {
+        let (epoch, stamp) = match after.and_then(Cursor::place) {
             Some((epoch, stamp)) => (epoch.to_string(), stamp.to_string()),
             None => (String::new(), String::new()),
         };
@@ -172,16 +172,5 @@ fn read_changes(said: Value) -> Result<Changes, StoreError> {
         Some((_, last)) if more => *last,
         _ => newest,
     };
-    Ok(Changes { epoch, stamp, marks, cursor: write_cursor(epoch, stamp), more })
-}
-
-/// Epoch and stamp.
-fn write_cursor(epoch: u64, stamp: u64) -> Cursor {
-    Cursor::new([epoch.to_be_bytes(), stamp.to_be_bytes()].concat())
-}
-
-/// Of another store: as if there were none.
-fn read_cursor(cursor: &Cursor) -> Option<(u64, u64)> {
-    let (epoch, stamp) = cursor.as_bytes().split_at_checked(8)?;
-    Some((u64::from_be_bytes(epoch.try_into().ok()?), u64::from_be_bytes(stamp.try_into().ok()?)))
+    Ok(Changes { epoch, stamp, marks, cursor: Cursor::at(epoch, stamp), more })
 }
