@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::follow::Following;
+use super::follow::{Following, fresh_epoch};
 use super::trust::{Trust, Verified};
 use super::unsent::Unsent;
 use super::write::Writes;
@@ -58,6 +58,9 @@ pub(crate) struct Backing {
     pub(super) retention: Duration,
     pub(super) on_unknown: OnUnknown,
     pub(crate) keys: SigningKeys,
+    /// Of all leases of this handle, which does not wait for itself: a page that is still being written may have to be
+    /// rendered again.
+    pub(super) token: u64,
 }
 
 impl Backing {
@@ -73,11 +76,14 @@ impl Backing {
                 running: false.into(),
                 cursor: Mutex::default(),
                 end: CancellationToken::new(),
+                turns: Mutex::default(),
+                sending: Semaphore::new(1),
             },
             writes: Writes::new(max_waiting_bytes),
             retention: options.retention,
             on_unknown: options.on_unknown,
             keys: options.keys,
+            token: fresh_epoch(),
         }
     }
 

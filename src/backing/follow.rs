@@ -1,23 +1,25 @@
 //! The task that follows the ledger, and probes a store that has failed.
 //!
-//! One round after the other: send what is unsent, ask what is new, and only then rely on the store again. Rounds run every
-//! half of `coherence`, earlier on a hint or when a visitor needs one, and while the circuit breaker is open as its probes.
+//! One round after the other: ask what is new, and send what is unsent. While the circuit breaker is open, rounds are its
+//! probes: send what is unsent, ask what is new, and only then rely on the store again. Rounds run every half of
+//! `coherence`, earlier on a hint, and wherever a visitor needs one.
 
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::attached::{Backing, Place};
 use super::trust::Trust;
+use super::write::remove_again;
 use crate::isr::Shared;
 use crate::ledger;
 use crate::store::{StoreError, StoreErrorKind, Urgency};
@@ -31,7 +33,7 @@ const LISTEN_AFTER: Duration = Duration::from_millis(10);
 
 /// What the task and those who wait for it share.
 pub(super) struct Following {
-    /// Somebody needs a round.
+    /// It is time for a round.
     pub(super) nudge: Notify,
     /// How many have ended, well or not.
     pub(super) rounds: watch::Sender<u64>,
@@ -39,6 +41,61 @@ pub(super) struct Following {
     pub(super) cursor: Place,
     /// There will be no more.
     pub(super) end: CancellationToken,
+    pub(super) turns: Mutex<Turns>,
+    /// For who sends what is unsent.
+    pub(super) sending: Semaphore,
+}
+
+/// One round at a time, whoever makes it.
+#[derive(Default)]
+pub(super) struct Turns {
+    number: u64,
+    begun: Option<Instant>,
+    ended: Option<Instant>,
+}
+
+impl Following {
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to make a round. It can be lost to somebody else when it takes too long: its runtime may have stopped.
+struct Turn {
+    backing: Arc<Backing>,
+    number: u64,
+}
+
+impl Turn {
+    fn is_lost(&self) -> bool {
+        self.backing.following.turns().number != self.number
+    }
+
+    async fn round(self, shared: &Arc<Shared>) -> Result<(), StoreError> {
+        let backing = Arc::clone(&self.backing);
+        let result = backing.try_round(shared, &self).await;
+        if result.is_err() {
+            backing.verified.cut_off();
+        }
+        drop(self);
+        backing.following.rounds.send_modify(|rounds| *rounds = rounds.wrapping_add(1));
+        // Nobody waits for this: a store that takes no marks, or tells nothing of entries, can still tell marks of others.
+        if result.is_ok() {
+            backing.guard.probe_reads().await;
+            backing.send_unsent(shared).await;
+            remove_again(shared);
+        }
+        result
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut turns = self.backing.following.turns();
+        if turns.number == self.number {
+            (turns.begun, turns.ended) = (None, Some(Instant::now()));
+        }
+    }
 }
 
 /// Random, for a ledger that begins.
@@ -59,21 +116,45 @@ impl Backing {
         runtime.spawn(async move { run(&running, shared).await });
     }
 
+    /// Sees to it that a round is made: here, since the runtime of the task that follows may be at rest.
+    fn drive(shared: &Arc<Shared>, backing: &Arc<Self>, runtime: &Handle) {
+        if backing.following.end.is_cancelled() {
+            return;
+        }
+        if let Some(turn) = backing.turn() {
+            let shared = Arc::clone(shared);
+            runtime.spawn(async move { turn.round(&shared).await });
+        }
+    }
+
     /// Waits for a round if what is known of the ledger is old, for no longer than a read may take; not at all if the
     /// last one failed.
     pub(crate) async fn verify(shared: &Arc<Shared>) -> Trust {
         let Some(backing) = &shared.backing else { return Trust::Verified };
         let trust = || backing.trust(shared.time.monotonic());
         let runtime = Handle::try_current().ok().filter(|runtime| shared.has_timers(runtime));
-        if let (Trust::Old | Trust::CutOff { .. }, Some(runtime)) = (trust(), &runtime) {
-            // The task may have gone with its runtime: it has to look whether the store is back.
-            Self::follow(shared, runtime);
-        }
-        if trust() == Trust::Old && runtime.is_some() {
-            let mut rounds = backing.following.rounds.subscribe();
-            backing.following.nudge.notify_one();
-            let better = async { while trust() == Trust::Old && rounds.changed().await.is_ok() {} };
-            let _ = tokio::time::timeout(backing.guard.deadlines.read, better).await;
+        match (trust(), &runtime) {
+            (Trust::Old, Some(runtime)) => {
+                Self::follow(shared, runtime);
+                let mut rounds = backing.following.rounds.subscribe();
+                let better = async {
+                    loop {
+                        Self::drive(shared, backing, runtime);
+                        if rounds.changed().await.is_err() || trust() != Trust::Old {
+                            return;
+                        }
+                    }
+                };
+                let _ = tokio::time::timeout(backing.guard.deadlines.read, better).await;
+            }
+            // Nobody waits, but somebody has to look whether the store is back.
+            (Trust::CutOff { .. }, Some(runtime)) => {
+                Self::follow(shared, runtime);
+                if backing.is_due() {
+                    Self::drive(shared, backing, runtime);
+                }
+            }
+            _ => {}
         }
         if trust() == Trust::Old {
             // The next one does not wait as well, until a round goes well.
@@ -84,23 +165,70 @@ impl Backing {
 
     /// Waits for a round that begins from now on, or until `enough`.
     pub(super) async fn look(shared: &Arc<Shared>, enough: impl Fn() -> bool) {
-        let Some(backing) = &shared.backing else { return };
+        let (Some(backing), Ok(runtime)) = (&shared.backing, Handle::try_current()) else { return };
         let mut rounds = backing.following.rounds.subscribe();
-        if let Ok(runtime) = Handle::try_current() {
-            Self::follow(shared, &runtime);
-        }
-        backing.following.nudge.notify_one();
         // The first that ends may have begun before.
         for _ in 0..2 {
-            if enough() || rounds.changed().await.is_err() {
+            if enough() {
+                return;
+            }
+            Self::drive(shared, backing, &runtime);
+            if rounds.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    /// Somebody knows that there is something new.
+    /// It is time for a round.
     pub(crate) fn nudge(&self) {
         self.following.nudge.notify_one();
+    }
+
+    /// The handle has gone.
+    pub(crate) fn stop_following(&self) {
+        self.following.end.cancel();
+    }
+
+    /// The turn to make a round; `None` if somebody has it.
+    fn turn(self: &Arc<Self>) -> Option<Turn> {
+        let now = Instant::now();
+        let patience = self.guard.deadlines.write.saturating_add(self.guard.deadlines.read);
+        let mut turns = self.following.turns();
+        if turns.begun.is_some_and(|at| now.duration_since(at) < patience) {
+            return None;
+        }
+        turns.number = turns.number.wrapping_add(1);
+        turns.begun = Some(now);
+        Some(Turn { backing: Arc::clone(self), number: turns.number })
+    }
+
+    /// Whether it is time to ask a store that has failed.
+    fn is_due(&self) -> bool {
+        let now = Instant::now();
+        let rested =
+            || self.following.turns().ended.is_none_or(|at| now.duration_since(at) >= self.verified.coherence / 2);
+        self.guard.probe_at().map_or_else(rested, |at| now >= at)
+    }
+
+    /// One round, now, unless somebody makes one.
+    pub(crate) async fn round(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<(), StoreError> {
+        match self.turn() {
+            Some(turn) => turn.round(shared).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn try_round(&self, shared: &Shared, turn: &Turn) -> Result<(), StoreError> {
+        match self.guard.probe_at() {
+            None => self.poll(shared, Urgency::Ordinary, turn).await,
+            Some(at) if Instant::now() >= at => {
+                self.flush(shared, Urgency::Probe).await?;
+                self.poll(shared, Urgency::Probe, turn).await?;
+                self.guard.close();
+                Ok(())
+            }
+            Some(_) => Err(StoreError::new(StoreErrorKind::CircuitOpen, "waiting for the next probe")),
+        }
     }
 
     /// Sends what is unsent, if that goes within the limit; there are no more rounds then.
@@ -110,42 +238,35 @@ impl Backing {
         let _ = tokio::time::timeout(limit, self.flush(shared, Urgency::Probe)).await;
     }
 
-    /// One round, now. For the task that follows, which does one after the other.
-    pub(crate) async fn round(&self, shared: &Shared) -> Result<(), StoreError> {
-        let result = self.try_round(shared).await;
-        if result.is_err() {
-            self.verified.cut_off();
+    async fn send_unsent(&self, shared: &Shared) {
+        if self.unsent.len() > 0
+            && let Ok(_one_at_a_time) = self.following.sending.try_acquire()
+            && self.flush(shared, Urgency::Ordinary).await.is_ok()
+        {
+            // What is rendered from now on is to carry their stamps.
+            self.nudge();
         }
-        self.following.rounds.send_modify(|rounds| *rounds = rounds.wrapping_add(1));
-        result
-    }
-
-    async fn try_round(&self, shared: &Shared) -> Result<(), StoreError> {
-        let urgency = match self.guard.probe_at() {
-            None => Urgency::Ordinary,
-            Some(at) if Instant::now() >= at => Urgency::Probe,
-            Some(_) => return Err(StoreError::new(StoreErrorKind::CircuitOpen, "waiting for the next probe")),
-        };
-        self.flush(shared, urgency).await?;
-        self.poll(shared, urgency).await?;
-        self.guard.close();
-        Ok(())
     }
 
     /// Sends what is unsent, in order.
     pub(super) async fn flush(&self, shared: &Shared, urgency: Urgency) -> Result<(), StoreError> {
         while let Some(marks) = self.unsent.first() {
             let stamped = self.guard.invalidate(&marks, fresh_epoch(), urgency).await?;
-            self.unsent.sent(&marks, stamped.stamp, &shared.ledger);
+            let at = ledger::Place { epoch: stamped.epoch, stamp: stamped.stamp };
+            self.unsent.sent(&marks, at, &shared.ledger);
         }
         Ok(())
     }
 
-    async fn poll(&self, shared: &Shared, urgency: Urgency) -> Result<(), StoreError> {
+    async fn poll(&self, shared: &Shared, urgency: Urgency, turn: &Turn) -> Result<(), StoreError> {
         for _ in 0..MOST_ANSWERS {
             let asked = shared.time.monotonic();
             let after = self.following.cursor.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let changes = self.guard.changes(after.as_ref(), fresh_epoch(), urgency).await?;
+            if turn.is_lost() {
+                // Somebody else knows more by now.
+                return Err(StoreError::new(StoreErrorKind::TimedOut, "the round took too long"));
+            }
             let place = ledger::Place { epoch: changes.epoch, stamp: changes.stamp };
             if shared.ledger.learn(place, &changes.marks, self.on_unknown.verb()) {
                 tracing::warn!(

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use super::attached::Backing;
 use super::follow::fresh_epoch;
 use crate::isr::Shared;
-use crate::ledger::Mark;
+use crate::ledger::{Mark, Place};
 use crate::store::{StoreError, StoreErrorKind, Urgency};
 
 /// Notes marks in the store's ledger; when it returns they act here. It goes on when nobody waits for it any more: what
@@ -63,7 +63,8 @@ impl Underway {
         let answer = if stop.is_cancelled() { Some(call.await) } else { stop.run_until_cancelled(call).await };
         let gave_up = || Err(StoreError::new(StoreErrorKind::TimedOut, "no answer before the shutdown's limit"));
         let stamped = answer.unwrap_or_else(gave_up)?;
-        self.shared.ledger.acknowledged(&self.marks, stamped.stamp);
+        let at = Place { epoch: stamped.epoch, stamp: stamped.stamp };
+        self.shared.ledger.acknowledged(&self.marks, at);
         self.marks = Arc::default();
         Ok(stamped.stamp)
     }

@@ -27,6 +27,6 @@ mod write;
 pub use attached::OnUnknown;
 pub(crate) use attached::{Backing, Options};
 pub(crate) use marking::mark;
-pub(crate) use seek::{Claimed, Seek, Wait, prolong};
+pub(crate) use seek::{Budget, Claimed, Seek, Wait, prolong};
 pub(crate) use trust::Trust;
 pub(crate) use write::{Job, write};

@@ -1,22 +1,28 @@
 //! An entry that is looked for, and the lease on making it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::attached::{Backing, OnUnknown};
 use super::trust::Trust;
+use crate::clock::micros;
 use crate::entry::codec::{Damage, Frame, Kind};
 use crate::isr::Shared;
 use crate::key::CacheKey;
 use crate::ledger::{Covered, Foreign, Name, Place, Since, Verdict};
+use crate::render::{RenderContext, Work};
 use crate::store::{Claim, Lease, Note, StoreKey, Version};
 use crate::telemetry;
 use crate::testing::rules::{Rule, holds};
 
 /// A lease that is not prolonged ends after this time.
 pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
+
+/// So many times as long may it take what nobody waits for.
+const BEHIND: u32 = 10;
 
 /// How long somebody waits for what another process makes.
 const LEASE_WAIT: Duration = Duration::from_secs(5);
@@ -25,15 +31,24 @@ const LEASE_WAIT: Duration = Duration::from_secs(5);
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
-/// Looks for one entry. After a call of the store that failed there is no other, and all of them together take no longer
-/// than a flight may to begin.
+/// What a page may wait for the store, with all the values that it is made from.
+#[derive(Default)]
+pub(crate) struct Budget {
+    /// Microseconds. Relaxed, here and below: a call more or less.
+    spent: AtomicU64,
+    /// A call failed: there is no other.
+    gave_up: AtomicBool,
+}
+
+/// Looks for one entry. After a call of the store that failed there is no other for what is being made, and all of them
+/// together take no longer than a flight may to begin.
 pub(crate) struct Seek<'s> {
     shared: &'s Arc<Shared>,
     backing: &'s Arc<Backing>,
     key: &'s CacheKey,
     store_key: StoreKey,
-    deadline: Instant,
-    gave_up: bool,
+    budget: Arc<Budget>,
+    limit: Duration,
     /// There was something under the key, whatever it is worth.
     pub(crate) found: bool,
     /// Somebody else had the lease.
@@ -69,13 +84,15 @@ impl<'s> Seek<'s> {
     /// `None` without a store.
     pub(crate) fn new(shared: &'s Arc<Shared>, key: &'s CacheKey) -> Option<Self> {
         let backing = shared.backing.as_ref()?;
+        // Nobody waits for what is made again.
+        let patience = if RenderContext::work() == Some(Work::Again) { BEHIND } else { 1 };
         Some(Self {
             shared,
             backing,
             key,
             store_key: StoreKey::of(&key.storage_key(&shared.scope)),
-            deadline: Instant::now() + backing.guard.deadlines.begin,
-            gave_up: false,
+            budget: RenderContext::budget(),
+            limit: backing.guard.deadlines.begin.saturating_mul(patience),
             found: false,
             waited: false,
             there: None,
@@ -83,25 +100,34 @@ impl<'s> Seek<'s> {
         })
     }
 
-    fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+    fn gave_up(&self) -> bool {
+        self.budget.gave_up.load(Ordering::Relaxed)
     }
 
-    fn give_up<T>(&mut self) -> Option<T> {
-        self.gave_up = true;
+    fn give_up<T>(&self) -> Option<T> {
+        self.budget.gave_up.store(true, Ordering::Relaxed);
         None
+    }
+
+    /// A call of the store, within what is left of the time for all of them.
+    async fn call<T>(&self, call: impl AsyncFnOnce(Duration) -> T) -> T {
+        let spent = Duration::from_micros(self.budget.spent.load(Ordering::Relaxed));
+        let start = Instant::now();
+        let answer = call(self.limit.saturating_sub(spent)).await;
+        self.budget.spent.fetch_add(micros(start.elapsed()), Ordering::Relaxed);
+        answer
     }
 
     /// What is there, undamaged.
     pub(crate) async fn get(&mut self, kind: Kind) -> Option<Frame> {
-        if self.gave_up {
+        if self.gave_up() {
             return None;
         }
         // What cannot be judged is of no use.
-        if Backing::verify(self.shared).await != Trust::Verified {
+        if self.call(async |_| Backing::verify(self.shared).await).await != Trust::Verified {
             return self.give_up();
         }
-        let bytes = match self.backing.guard.get(&self.store_key, self.left()).await {
+        let bytes = match self.call(async |left| self.backing.guard.get(&self.store_key, left).await).await {
             Ok(Some(bytes)) => bytes,
             Ok(None) => {
                 telemetry::store_missed(self.shared);
@@ -132,11 +158,12 @@ impl<'s> Seek<'s> {
     /// What the marks say about what was made elsewhere; `None` if it may not be used.
     pub(crate) async fn judge(&mut self, made: Place, names: Box<[Name]>) -> Option<Covered> {
         let view = &self.shared.ledger.view;
+        let upto = view.generation();
         let mut judged = view.judge_foreign(made, &names);
-        if judged == Foreign::Ahead {
+        if let Foreign::Ahead(_) = judged {
             // By somebody who knows more of the ledger: one look at it.
-            let look = Backing::look(self.shared, || view.judge_foreign(made, &names) != Foreign::Ahead);
-            let _ = tokio::time::timeout(self.left(), look).await;
+            let look = Backing::look(self.shared, || !matches!(view.judge_foreign(made, &names), Foreign::Ahead(_)));
+            let _ = self.call(async |left| tokio::time::timeout(left, look).await).await;
             judged = view.judge_foreign(made, &names);
         }
         let since = |generation| Since { generation, place: Some(made) };
@@ -144,27 +171,34 @@ impl<'s> Seek<'s> {
             Foreign::Known(Verdict::Good, upto) => Some(Covered::new(names, since(upto))),
             Foreign::Known(Verdict::Revalidate(_), upto) => Some(Covered::marked(names, since(upto))),
             Foreign::Known(Verdict::Expire, _) => None,
-            Foreign::Unknown | Foreign::Ahead => match self.backing.on_unknown {
-                OnUnknown::ServeStale => Some(Covered::marked(names, since(view.generation()))),
+            Foreign::Unknown(verdict) | Foreign::Ahead(verdict) => match self.backing.on_unknown {
+                OnUnknown::ServeStale if verdict == Verdict::Expire => None,
+                OnUnknown::ServeStale => Some(Covered::marked(names, since(upto))),
                 OnUnknown::Render if holds(Rule::UnknownIsMissing) => None,
-                OnUnknown::Render => Some(Covered::new(names, since(view.generation()))),
+                OnUnknown::Render => Some(Covered::new(names, since(upto))),
             },
         }
     }
 
     /// Whether it is to be made here.
     pub(crate) async fn claim(&mut self, wait: Wait) -> Claimed {
-        if self.gave_up || !self.backing.guard.profile().leases {
+        if self.gave_up() || !self.backing.guard.profile().leases {
             return Claimed::Make(None);
         }
-        let token = self.shared.noise();
+        let token = self.backing.token;
         let claim = |waited| Claim { key: self.store_key.clone(), token, ttl: LEASE_TTL, waited };
         let mut claim = claim(false);
-        let mut limit = self.left();
+        let mut waited = false;
         let end = Instant::now() + LEASE_WAIT;
         let mut pause = FIRST_LOOK;
         loop {
-            match self.backing.guard.lease(&claim, limit).await {
+            let lease = async |left: Duration| {
+                // The wait for somebody else's render is not for the store.
+                let limit = if waited { self.backing.guard.deadlines.read } else { left };
+                self.backing.guard.lease(&claim, limit).await
+            };
+            let said = if waited { lease(Duration::ZERO).await } else { self.call(lease).await };
+            match said {
                 Ok(Lease::Mine) => return Claimed::Make(Some(token)),
                 Ok(Lease::Noted(Note::Stored)) => return Claimed::Stored,
                 // The render of one's own says why.
@@ -174,19 +208,18 @@ impl<'s> Seek<'s> {
                 Ok(Lease::Held) => {}
                 Err(problem) => {
                     telemetry::store_failed(self.shared, problem.kind());
-                    self.gave_up = true;
+                    self.give_up::<()>();
                     return Claimed::Make(None);
                 }
             }
             if Instant::now() >= end {
                 return Claimed::Make(None);
             }
-            (claim.waited, self.waited) = (true, true);
+            (claim.waited, self.waited, waited) = (true, true, true);
             tokio::time::sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
             pause = (pause * 3 / 2).min(LAST_LOOK);
-            limit = self.backing.guard.deadlines.read;
-            // What was found while somebody else had the lease may be looked for again.
-            self.deadline = Instant::now() + self.backing.guard.deadlines.begin;
+            // What was not there while somebody else had the lease may be looked for again.
+            self.budget.spent.store(0, Ordering::Relaxed);
         }
     }
 }

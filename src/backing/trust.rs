@@ -14,17 +14,18 @@ pub(crate) enum Trust {
     /// It has to be asked.
     Old,
     /// It was asked in vain: what is here counts until then, or that long after it was begun.
-    CutOff { since: MonoTime, unverified_for: Duration },
+    /// `now`: when that was looked at.
+    CutOff { since: MonoTime, unverified_for: Duration, now: MonoTime },
 }
 
 impl Trust {
     /// What something that began at some time is good for, if nobody can say what was marked elsewhere: what is fresh by
     /// all that is known is stale after a while.
     #[inline]
-    pub(crate) fn temper(self, standing: Standing, began: MonoTime, now: impl FnOnce() -> MonoTime) -> Standing {
+    pub(crate) fn temper(self, standing: Standing, began: MonoTime) -> Standing {
         match (standing, self) {
-            (Standing::Fresh, Self::CutOff { since, unverified_for })
-                if now() >= since.max(began).after(unverified_for) =>
+            (Standing::Fresh, Self::CutOff { since, unverified_for, now })
+                if now >= since.max(began).after(unverified_for) =>
             {
                 Standing::Stale(None)
             }
@@ -57,7 +58,7 @@ impl Verified {
         }
         if self.cut_off.load(Ordering::Relaxed) {
             let since = MonoTime(as_of.saturating_sub(1));
-            return Trust::CutOff { since, unverified_for: self.max_unverified };
+            return Trust::CutOff { since, unverified_for: self.max_unverified, now };
         }
         Trust::Old
     }
@@ -88,8 +89,8 @@ mod tests {
         assert_eq!(verified.at(MonoTime(SECOND)), Trust::Old);
         verified.cut_off();
         assert_eq!(verified.at(MonoTime(SECOND - 1)), Trust::Verified);
-        let cut_off = Trust::CutOff { since: MonoTime(0), unverified_for: Duration::from_secs(30) };
-        assert_eq!(verified.at(MonoTime(SECOND)), cut_off);
+        let (since, now, unverified_for) = (MonoTime(0), MonoTime(SECOND), Duration::from_secs(30));
+        assert_eq!(verified.at(now), Trust::CutOff { since, unverified_for, now });
         // One that comes late says nothing new.
         verified.verified(MonoTime(5 * SECOND));
         verified.verified(MonoTime(2 * SECOND));
@@ -98,13 +99,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_verified_is_stale_after_a_while() {
-        let trust = Trust::CutOff { since: MonoTime(5), unverified_for: Duration::from_micros(10) };
-        let standing = |trust: Trust, standing, began, now| trust.temper(standing, MonoTime(began), || MonoTime(now));
-        assert_eq!(standing(trust, Standing::Fresh, 0, 14), Standing::Fresh);
-        assert_eq!(standing(trust, Standing::Fresh, 0, 15), Standing::Stale(None));
-        assert_eq!(standing(trust, Standing::Fresh, 8, 17), Standing::Fresh);
-        assert_eq!(standing(trust, Standing::Fresh, 8, 18), Standing::Stale(None));
-        assert_eq!(standing(trust, Standing::Gone, 0, 0), Standing::Gone);
-        assert_eq!(standing(Trust::Verified, Standing::Fresh, 0, 99), Standing::Fresh);
+        let at = |now| {
+            let (since, now, unverified_for) = (MonoTime(5), MonoTime(now), Duration::from_micros(10));
+            Trust::CutOff { since, unverified_for, now }
+        };
+        let standing = |trust: Trust, standing, began| trust.temper(standing, MonoTime(began));
+        assert_eq!(standing(at(14), Standing::Fresh, 0), Standing::Fresh);
+        assert_eq!(standing(at(15), Standing::Fresh, 0), Standing::Stale(None));
+        assert_eq!(standing(at(17), Standing::Fresh, 8), Standing::Fresh);
+        assert_eq!(standing(at(18), Standing::Fresh, 8), Standing::Stale(None));
+        assert_eq!(standing(at(0), Standing::Gone, 0), Standing::Gone);
+        assert_eq!(standing(Trust::Verified, Standing::Fresh, 0), Standing::Fresh);
     }
 }

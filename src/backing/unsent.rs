@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::ledger::{Ledger, Mark, Verb};
+use crate::ledger::{Ledger, Mark, Place, Verb};
 
 /// So many marks are kept apart; beyond that they become one on everything.
 const MOST: usize = 1_024;
@@ -47,17 +47,17 @@ impl Unsent {
         self.lock().calls.front().cloned()
     }
 
-    /// The ledger has them, with this stamp.
-    pub(super) fn sent(&self, marks: &Arc<[Mark]>, stamp: u64, ledger: &Ledger) {
+    /// The ledger has them, at this place.
+    pub(super) fn sent(&self, marks: &Arc<[Mark]>, at: Place, ledger: &Ledger) {
         let mut queue = self.lock();
         // Under the lock: whoever asks whether there are unsent ones does not find them gone from here and not there.
         if queue.calls.front().is_some_and(|first| Arc::ptr_eq(first, marks)) {
             queue.calls.pop_front();
             queue.marks -= marks.len();
-            ledger.sent(marks, Some(stamp));
+            ledger.sent(marks, Some(at));
         } else {
             // They have become one on everything meanwhile.
-            ledger.acknowledged(marks, stamp);
+            ledger.acknowledged(marks, at);
         }
     }
 
@@ -69,7 +69,7 @@ impl Unsent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Foreign, Place, Target, Verdict};
+    use crate::ledger::{Foreign, Target, Verdict};
     use crate::policy::tag::Tag;
 
     fn mark(verb: Verb, tag: &str) -> Arc<[Mark]> {
@@ -95,7 +95,7 @@ mod tests {
         for stamp in [98, 99] {
             assert_eq!(judged(&ledger, "a"), Verdict::Expire);
             let first = unsent.first().expect("there is one");
-            unsent.sent(&first, stamp, &ledger);
+            unsent.sent(&first, Place { epoch: 1, stamp }, &ledger);
         }
         // Older than the page now.
         assert_eq!(judged(&ledger, "a"), Verdict::Good);
@@ -114,11 +114,11 @@ mod tests {
         assert_eq!(unsent.len(), 1);
         assert_eq!(judged(&ledger, "any"), Verdict::Expire);
         // One that was on its way.
-        unsent.sent(&first, 7, &ledger);
+        unsent.sent(&first, Place { epoch: 1, stamp: 7 }, &ledger);
         assert_eq!((judged(&ledger, "any"), unsent.len()), (Verdict::Expire, 1));
         let everything = unsent.first().expect("there is one");
         assert_eq!(&*everything, [Mark::everything(Verb::Expire)]);
-        unsent.sent(&everything, 99, &ledger);
+        unsent.sent(&everything, Place { epoch: 1, stamp: 99 }, &ledger);
         assert_eq!(judged(&ledger, "any"), Verdict::Good);
         unsent.push(mark(Verb::Revalidate, "b"), &ledger);
         assert!(matches!(judged(&ledger, "b"), Verdict::Revalidate(_)));

@@ -1,6 +1,6 @@
 //! Entries on their way to the store: in the background, the newest of each key, a few at once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ const WRITERS: usize = 4;
 
 /// How long those who wait for a lease find what its holder has left: longer than they wait.
 const NOTE_FOR: Duration = Duration::from_secs(10);
+
+/// So many pages that could not be removed are remembered.
+const MOST_REMOVALS: usize = 1_024;
 
 /// What a job costs besides what it holds.
 const JOB_BYTES: usize = 256;
@@ -100,6 +103,10 @@ pub(crate) struct Writes {
 struct Queue {
     waiting: HashMap<CacheKey, Waiting>,
     order: VecDeque<CacheKey>,
+    /// What could not be removed, to be tried again: it must not be served any more.
+    removals: HashMap<CacheKey, Made>,
+    /// Those that are being written. What comes for them meanwhile waits, so that the last word is the last.
+    busy: HashSet<CacheKey>,
     bytes: usize,
     writers: usize,
 }
@@ -138,18 +145,35 @@ impl Writes {
         (true, None)
     }
 
-    /// The next one; `None`, and there is a writer less, if there is none.
+    /// The next one; `None`, and there is a writer less, if there is none. What is busy is left to who writes it.
     fn next(&self) -> Option<(CacheKey, Waiting)> {
         let mut queue = self.lock();
-        while let Some(key) = queue.order.pop_front() {
-            if let Some(waiting) = queue.waiting.remove(&key) {
-                queue.bytes -= waiting.job.bytes();
-                return Some((key, waiting));
-            }
+        let free = queue.order.iter().position(|key| !queue.busy.contains(key));
+        if let Some(key) = free.and_then(|at| queue.order.remove(at))
+            && let Some(waiting) = queue.waiting.remove(&key)
+        {
+            queue.bytes -= waiting.job.bytes();
+            queue.busy.insert(key.clone());
+            return Some((key, waiting));
         }
         // Under the lock: what is pushed from here on finds the place free.
-        *queue = Queue { writers: queue.writers - 1, ..Queue::default() };
+        queue.writers -= 1;
+        if queue.order.is_empty() && queue.writers == 0 {
+            // A flood leaves no room behind.
+            *queue = Queue { removals: std::mem::take(&mut queue.removals), ..Queue::default() };
+        }
         None
+    }
+
+    fn not_removed(&self, key: &CacheKey, made: Made) {
+        let mut queue = self.lock();
+        if queue.removals.len() < MOST_REMOVALS {
+            queue.removals.insert(key.clone(), made);
+        }
+    }
+
+    fn written(&self, key: &CacheKey) {
+        self.lock().busy.remove(key);
     }
 
     /// Takes a place among the writers, if there is one and something to do.
@@ -165,15 +189,42 @@ impl Writes {
 pub(crate) fn write(shared: &Arc<Shared>, key: &CacheKey, job: Job, lease: Option<u64>, runtime: &Handle) {
     let Some(backing) = &shared.backing else { return };
     let (taken, gone) = backing.writes.push(key, job, lease);
-    drop(gone);
     if !taken {
+        if let Some(Job::Remove { made }) = gone {
+            backing.writes.not_removed(key, made);
+        }
         telemetry::unwritten(shared, "full");
+        if let Some(token) = lease {
+            let (shared, backing, key) = (Arc::clone(shared), Arc::clone(backing), key.clone());
+            let give_back = async move { backing.release(&shared, &key, token, Note::Failed).await };
+            runtime.spawn(give_back);
+        }
         return;
     }
     if backing.writes.begin() {
         let doing = Doing::Nothing;
         let writer = Writer { shared: Arc::clone(shared), backing: Arc::clone(backing), doing };
         shared.tracker.spawn_on(writer.run(), runtime);
+    }
+}
+
+/// The store can be reached: what could not be removed is tried again.
+pub(super) fn remove_again(shared: &Arc<Shared>) {
+    let (Some(backing), Ok(runtime)) = (&shared.backing, Handle::try_current()) else { return };
+    if backing.guard.is_open() {
+        return;
+    }
+    let removals = std::mem::take(&mut backing.writes.lock().removals);
+    for (key, made) in removals {
+        write(shared, &key, Job::Remove { made }, None, &runtime);
+    }
+}
+
+impl Backing {
+    async fn release(&self, shared: &Shared, key: &CacheKey, token: u64, note: Note) {
+        let store_key = StoreKey::of(&key.storage_key(&shared.scope));
+        // One that is not given back runs out.
+        let _ = self.guard.release(&store_key, token, note, NOTE_FOR).await;
     }
 }
 
@@ -184,18 +235,25 @@ struct Writer {
     doing: Doing,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum Doing {
     Nothing,
-    Writing,
+    /// `says_something`: and not only that a lease is given back.
+    Writing {
+        key: CacheKey,
+        says_something: bool,
+    },
     /// Its place is free.
     Done,
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if self.doing == Doing::Writing {
-            telemetry::unwritten(&self.shared, "given-up");
+        if let Doing::Writing { key, says_something } = &self.doing {
+            self.backing.writes.written(key);
+            if *says_something {
+                telemetry::unwritten(&self.shared, "given-up");
+            }
         }
         if self.doing != Doing::Done {
             self.backing.writes.lock().writers -= 1;
@@ -212,9 +270,10 @@ impl Writer {
     async fn work(&mut self) {
         while let Some((key, waiting)) = self.backing.writes.next() {
             let says_something = waiting.job.made().is_some();
-            self.doing = if says_something { Doing::Writing } else { Doing::Nothing };
+            self.doing = Doing::Writing { key: key.clone(), says_something };
             self.write(&key, waiting).await;
             self.doing = Doing::Nothing;
+            self.backing.writes.written(&key);
         }
         self.doing = Doing::Done;
     }
@@ -227,6 +286,7 @@ impl Writer {
             Job::Remove { made } => {
                 if backing.guard.remove(&store_key, version(*made)).await.is_err() {
                     telemetry::unwritten(shared, "error");
+                    backing.writes.not_removed(key, *made);
                 }
                 Note::Pass
             }
@@ -240,9 +300,9 @@ impl Writer {
             },
         };
         drop(job);
-        for token in leases {
-            // One that is not given back runs out.
-            let _ = backing.guard.release(&store_key, token, note, NOTE_FOR).await;
+        // All are the handle's.
+        if let Some(token) = leases.first() {
+            backing.release(shared, key, *token, note).await;
         }
     }
 
@@ -324,6 +384,10 @@ mod tests {
         assert!(push() && writes.begin());
         assert!(push() && writes.begin(), "a second one, while the first has not begun");
         assert!(writes.next().is_some());
+        assert!(push() && writes.next().is_none() && writes.begin(), "what is being written is left alone");
+        writes.written(&key);
+        assert!(writes.next().is_some());
+        writes.written(&key);
         // Both find nothing; neither has ended.
         assert!(writes.next().is_none() && writes.next().is_none());
         assert!(push() && writes.begin());

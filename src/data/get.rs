@@ -52,7 +52,7 @@ impl Wanted<'_> {
     pub(super) fn standing(&self, value: &Value, now: WallTime, trust: Trust) -> Standing {
         let window = value.window.within(self.life.fresh(), self.life.expire);
         let standing = Standing::of(&window, &value.covered, now, &self.shared.ledger.view);
-        trust.temper(standing, value.began_at, || self.shared.time.monotonic())
+        trust.temper(standing, value.began_at)
     }
 
     /// What is there, if it is fresh.

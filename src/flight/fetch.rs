@@ -28,7 +28,7 @@ impl Lead {
     /// What the store has, or what another process brings it; `None`: it is rendered here.
     pub(super) async fn fetch(&self) -> Option<Landing> {
         let mut wait = match self.purpose {
-            Purpose::First { .. } => Wait::ForIt,
+            Purpose::First { .. } | Purpose::Regenerate { waits: true, .. } => Wait::ForIt,
             Purpose::Regenerate { .. } => Wait::No,
             Purpose::LookAgain { .. } | Purpose::Show => return None,
         };

@@ -40,8 +40,8 @@ const MAX_FAILURE_BYTES: usize = 1 << 20;
 pub(crate) enum Purpose {
     /// A visitor waits. `head`: the request was a HEAD.
     First { head: bool },
-    /// The page is stale. `head`: the service is that of a HEAD.
-    Regenerate { old: Arc<Page>, head: bool },
+    /// The page is stale. `head`: the service is that of a HEAD. `waits`: somebody wants to know what comes of it.
+    Regenerate { old: Arc<Page>, head: bool, waits: bool },
     /// The page was not shareable; is it now?
     LookAgain { was: Pass },
     /// Development mode: a visitor waits, nothing is kept.

@@ -1,5 +1,7 @@
 //! Invalidation on demand.
 
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::backing;
@@ -29,9 +31,17 @@ impl Invalidated {
     /// [`IsrBuilder::coherence`](crate::IsrBuilder::coherence) and what the store needs later, which is what this waits
     /// for. Without a store there is no other one, and it returns at once.
     pub async fn everywhere(&self) {
-        if let Some(at) = self.everywhere {
-            tokio::time::sleep_until(at).await;
+        let Some(at) = self.everywhere else { return };
+        if Handle::try_current().is_ok() {
+            return tokio::time::sleep_until(at).await;
         }
+        // Outside of tokio there is nothing else that wakes.
+        let (done, wait) = oneshot::channel::<()>();
+        std::thread::spawn(move || {
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            drop(done);
+        });
+        let _ = wait.await;
     }
 }
 

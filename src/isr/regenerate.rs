@@ -199,7 +199,7 @@ async fn render(shared: &Arc<Shared>, page: &Arc<Page>, place: OwnedSemaphorePer
     let Some(flight) = shared.flights.start(&page.key, shared.ledger.view.since(), due) else {
         return false;
     };
-    let purpose = Purpose::Regenerate { old: Arc::clone(page), head: page.maker.is_for_head() };
+    let purpose = Purpose::Regenerate { old: Arc::clone(page), head: page.maker.is_for_head(), waits: true };
     let lead = Lead::new(Arc::clone(shared), flight, page.key.clone(), recipe, purpose);
     // An error is a runtime that ends.
     let _ = lead.spawn(&Handle::current(), Some(place)).await;

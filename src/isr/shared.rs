@@ -147,6 +147,15 @@ impl Shared {
     }
 }
 
+/// Nothing is asked for a handle that has gone.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(backing) = &self.backing {
+            backing.stop_following();
+        }
+    }
+}
+
 /// The most runtimes of which it is known whether they have timers.
 const MAX_RUNTIMES: usize = 256;
 

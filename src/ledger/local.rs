@@ -36,9 +36,15 @@ impl Ledger {
         stamp
     }
 
-    /// The shared ledger has taken marks of this process.
-    pub(crate) fn acknowledged(&self, marks: &[Mark], stamp: u64) {
-        self.view.apply(marks, stamp);
+    /// The shared ledger has taken marks of this process. `at`: their place in it.
+    pub(crate) fn acknowledged(&self, marks: &[Mark], at: Place) {
+        self.view.change(|mirror, next| {
+            let stamp = mirror.comparable(at);
+            for mark in marks {
+                mirror.apply(self.view.name_of(mark), mark.verb, At { generation: next, stamp });
+            }
+            true
+        });
     }
 
     /// The shared ledger could not be reached: marks act here, and hit whatever comes from a store, until they are
@@ -54,9 +60,10 @@ impl Ledger {
         });
     }
 
-    /// The shared ledger has them now, with a stamp; `None`: it has others in their place.
-    pub(crate) fn sent(&self, marks: &[Mark], stamp: Option<u64>) {
+    /// The shared ledger has them now, at a place; `None`: it has others instead.
+    pub(crate) fn sent(&self, marks: &[Mark], at: Option<Place>) {
         self.view.change(|mirror, next| {
+            let stamp = at.map(|at| mirror.comparable(at));
             for mark in marks {
                 let name = self.view.name_of(mark);
                 if let Some(stamp) = stamp {

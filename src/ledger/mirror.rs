@@ -152,6 +152,12 @@ impl Mirror {
         known(self.everything) || name.and_then(|name| self.marks.get(&name)).is_some_and(|marked| known(*marked))
     }
 
+    /// The stamp of a mark, if it can be compared with those that are known; else none: one of a ledger that was lost, or of
+    /// one that is not known yet, would hide marks of the other.
+    pub(super) fn comparable(&self, at: Place) -> u64 {
+        if self.place.is_some_and(|known| known.epoch == at.epoch) { at.stamp } else { 0 }
+    }
+
     /// The ledger has begun anew: its stamps cannot be compared with those of the last one.
     pub(super) fn forget_stamps(&mut self) {
         for marked in self.marks.values_mut().chain([&mut self.everything]) {

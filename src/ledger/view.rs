@@ -37,10 +37,11 @@ pub(crate) enum Verdict {
 /// What the marks say about something that was made elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Foreign {
-    /// The ledger that it was made by is not the one that is known.
-    Unknown,
-    /// It was made by a newer state of the ledger than is known here.
-    Ahead,
+    /// The ledger that it was made by is not the one that is known. What becomes of it where it is used all the same: at
+    /// best it is to be made again.
+    Unknown(Verdict),
+    /// It was made by a newer state of the ledger than is known here. As above.
+    Ahead(Verdict),
     /// And up to which generation of this process it was judged.
     Known(Verdict, Generation),
 }
@@ -93,14 +94,20 @@ impl View {
     pub(crate) fn judge_foreign(&self, made: Place, names: &[Name]) -> Foreign {
         let upto = self.generation();
         let mirror = self.mirror.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(place) = mirror.place.filter(|place| place.epoch == made.epoch) else {
-            return Foreign::Unknown;
-        };
-        if made.stamp > place.stamp && holds(Rule::AheadIsUnknown) {
-            return Foreign::Ahead;
-        }
         let Marked { revalidate, expire } = mirror.newest(names);
         let unsent = mirror.strongest_unsent(names).filter(|_| holds(Rule::UnsentHits));
+        // What is known hits it whenever it was made, since that cannot be compared.
+        let unknown = if expire.generation > 0 || unsent == Some(Verb::Expire) {
+            Verdict::Expire
+        } else {
+            Verdict::Revalidate(upto)
+        };
+        let Some(place) = mirror.place.filter(|place| place.epoch == made.epoch) else {
+            return Foreign::Unknown(unknown);
+        };
+        if made.stamp > place.stamp && holds(Rule::AheadIsUnknown) {
+            return Foreign::Ahead(unknown);
+        }
         if expire.stamp > made.stamp || unsent == Some(Verb::Expire) {
             Foreign::Known(Verdict::Expire, upto)
         } else if revalidate.stamp > made.stamp || unsent == Some(Verb::Revalidate) {

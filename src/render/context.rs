@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Extensions;
 
+use crate::backing::Budget;
 use crate::clock::WallTime;
 use crate::key::CacheKey;
 use crate::ledger::Since;
@@ -75,6 +76,8 @@ pub(crate) struct RenderContext {
     pub(crate) reason: RenderReason,
     pub(crate) mode: Dynamic,
     parent: Option<Arc<RenderContext>>,
+    /// Of everything that is made in the course of one.
+    budget: Arc<Budget>,
     /// Sticky: what was said is not taken back by swallowing a rejection.
     flags: AtomicU8,
     notes: Mutex<Notes>,
@@ -159,13 +162,15 @@ impl Notes {
 
 impl RenderContext {
     pub(crate) fn new(handle: u64, key: CacheKey, pattern: &str, reason: RenderReason, mode: Dynamic) -> Self {
+        let parent = RENDER.try_with(Arc::clone).ok();
         Self {
             handle,
             key,
             pattern: pattern.into(),
             reason,
             mode,
-            parent: RENDER.try_with(Arc::clone).ok(),
+            budget: parent.as_ref().map_or_else(Arc::default, |parent| Arc::clone(&parent.budget)),
+            parent,
             flags: AtomicU8::new(0),
             notes: Mutex::default(),
         }
@@ -206,6 +211,11 @@ impl RenderContext {
             false
         });
         outermost.map(|reason| if reason == RenderReason::Regeneration { Work::Again } else { Work::First })
+    }
+
+    /// What the current task may still wait for the store.
+    pub(crate) fn budget() -> Arc<Budget> {
+        RENDER.try_with(|context| Arc::clone(&context.budget)).unwrap_or_default()
     }
 
     /// Whether the current task renders `key`, or was started by a render of it.

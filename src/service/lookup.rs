@@ -92,7 +92,7 @@ impl<S: Bounds> Core<S> {
                 Slot::Pass(_) | Slot::Value(_) => {}
             }
         }
-        self.wait(key, request, route, admitted).unwrap_or_else(Found::Bypass)
+        self.wait(key, request, route, admitted, asked).unwrap_or_else(Found::Bypass)
     }
 
     fn view(&self) -> &View {
@@ -102,7 +102,7 @@ impl<S: Bounds> Core<S> {
     #[inline]
     pub(super) fn standing(&self, page: &Page, now: WallTime, trust: Trust) -> Standing {
         let standing = Standing::of(page.entry.window(), &page.covered, now, self.view());
-        trust.temper(standing, page.began_at, || self.shared().time.monotonic())
+        trust.temper(standing, page.began_at)
     }
 
     /// What was marked since may be shareable now.
@@ -138,12 +138,17 @@ impl<S: Bounds> Core<S> {
         request: &Request,
         route: &RouteConfig,
         admitted: Admitted,
+        asked: Asked,
     ) -> Result<Found, Bypass> {
         if self.shared().mode == Mode::Development {
             return self.show(key, request, route, admitted);
         }
         let runtime = self.may_render(key)?;
         let shared = self.shared();
+        // Whoever joins a render has to know whether it is older than what was invalidated.
+        if asked == Asked::No && shared.trust() == Trust::Old && shared.flights.has(key) {
+            return Ok(Found::Unverified);
+        }
         let arrived = self.view().since();
         let head_key;
         let table_key = if admitted.head {
@@ -230,7 +235,7 @@ impl<S: Bounds> Core<S> {
         // Under the table's lock: a flight that has landed meanwhile has put another page here.
         let due = || shared.memory.page(page.key.as_bytes()).is_some_and(|now| Arc::ptr_eq(&now, page));
         if let Some(flight) = shared.flights.start(&page.key, began, due) {
-            let purpose = Purpose::Regenerate { old: Arc::clone(page), head: admitted.head };
+            let purpose = Purpose::Regenerate { old: Arc::clone(page), head: admitted.head, waits: false };
             if let Ok(lead) = self.lead(flight, page.key.clone(), request, route, purpose) {
                 lead.spawn(&runtime, Some(permit));
             }

@@ -116,10 +116,7 @@ impl<S: Bounds> Visit<S> {
         let judged = holds(Rule::JudgeAtEnd) && shared.mode == Mode::Production;
         let verdict = if judged { page.covered.verdict(&shared.ledger.view) } else { Judged::Good };
         // A render may take longer than anything counts that nobody can verify.
-        let unverified = || {
-            let now = || shared.time.monotonic();
-            judged && shared.trust().temper(Standing::Fresh, page.began_at, now) != Standing::Fresh
-        };
+        let unverified = || judged && shared.trust().temper(Standing::Fresh, page.began_at) != Standing::Fresh;
         let (served, marked) = match verdict {
             Judged::Good if unverified() => (Served::Stale, None),
             Judged::Good => (self.served(), None),

@@ -64,6 +64,18 @@ impl Breaker {
         if self.is_open() { self.change(|state| state.probe_at) } else { None }
     }
 
+    /// Takes the next probe, if it is time for one.
+    pub(super) fn takes_probe(&self, now: Instant) -> bool {
+        self.change(|state| {
+            let due = state.probe_at.is_some_and(|at| now >= at);
+            if due {
+                // Others wait for what comes of it.
+                state.probe_at = now.checked_add(PROBE);
+            }
+            due
+        })
+    }
+
     /// A probe has gone well; `true` if it was open.
     pub(super) fn close(&self) -> bool {
         self.change(|state| {

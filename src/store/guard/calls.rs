@@ -36,42 +36,100 @@ pub(crate) struct Guard {
     store: Arc<dyn Store>,
     profile: Profile,
     pub(crate) deadlines: Deadlines,
-    breaker: Breaker,
+    /// Apart, because one may work without the others: a store whose reads hang is not asked for entries though its
+    /// ledger answers.
+    ledger: Breaker,
+    reads: Breaker,
+    writes: Breaker,
+}
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug)]
+enum About {
+    Ledger(Urgency),
+    Reading(Urgency),
+    /// Nobody waits for it: the next one is the probe.
+    Writing,
 }
 
 impl Guard {
     pub(crate) fn new(store: Arc<dyn Store>, deadlines: Deadlines) -> Self {
-        Self { profile: store.profile(), store, deadlines, breaker: Breaker::default() }
+        Self {
+            profile: store.profile(),
+            store,
+            deadlines,
+            ledger: Breaker::default(),
+            reads: Breaker::default(),
+            writes: Breaker::default(),
+        }
     }
 
     pub(crate) fn profile(&self) -> &Profile {
         &self.profile
     }
 
+    /// Whether requests are not let through.
     pub(crate) fn is_open(&self) -> bool {
-        self.breaker.is_open()
+        self.ledger.is_open() || self.reads.is_open()
     }
 
+    /// Looks whether entries can be read again, if they could not and it is time to: so that no visitor has to.
+    pub(crate) async fn probe_reads(&self) {
+        if self.reads.is_open() && self.reads.takes_probe(Instant::now()) {
+            let key = StoreKey::of("a probe");
+            // What comes of it is noted.
+            let _ = self
+                .call(self.deadlines.read, About::Reading(Urgency::Probe), async { self.store.get(&key).await })
+                .await;
+        }
+    }
+
+    /// When the ledger may be asked again; `None` while it may.
     pub(crate) fn probe_at(&self) -> Option<Instant> {
-        self.breaker.probe_at()
+        self.ledger.probe_at()
     }
 
-    /// A probe has gone well.
+    /// A probe of the ledger has gone well.
     pub(crate) fn close(&self) {
-        if self.breaker.close() {
+        self.closed(&self.ledger);
+    }
+
+    fn closed(&self, breaker: &Breaker) {
+        if breaker.close() {
             tracing::info!(target: "axum_isr", store = self.profile.name, "the store is back");
         }
+    }
+
+    /// The breaker of a call, and whether it is a probe.
+    fn admit(&self, about: About) -> Result<(&Breaker, bool), StoreError> {
+        let breaker = match about {
+            About::Ledger(_) => &self.ledger,
+            About::Reading(_) => &self.reads,
+            About::Writing => &self.writes,
+        };
+        // Without the ledger nothing that is stored can be judged, and where nothing can be read nothing is written.
+        let reachable = match about {
+            About::Ledger(_) => true,
+            About::Reading(_) => !self.ledger.is_open(),
+            About::Writing => !self.ledger.is_open() && !self.reads.is_open(),
+        };
+        let probe = match about {
+            About::Ledger(urgency) | About::Reading(urgency) => urgency == Urgency::Probe,
+            About::Writing => reachable && breaker.is_open() && breaker.takes_probe(Instant::now()),
+        };
+        if reachable && (probe || !breaker.is_open()) {
+            return Ok((breaker, probe));
+        }
+        Err(StoreError::new(StoreErrorKind::CircuitOpen, "waiting for the next probe"))
     }
 
     async fn call<T>(
         &self,
         limit: Duration,
-        urgency: Urgency,
+        about: About,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        if self.is_open() && urgency == Urgency::Ordinary {
-            return Err(StoreError::new(StoreErrorKind::CircuitOpen, "waiting for the next probe"));
-        }
+        let (breaker, probe) = self.admit(about)?;
         let result = match tokio::time::timeout(limit, contained(call)).await {
             Err(_) => Err(StoreError::new(StoreErrorKind::TimedOut, format!("no answer within {limit:?}"))),
             Ok(Err(panic)) => {
@@ -80,17 +138,19 @@ impl Guard {
             Ok(Ok(result)) => result,
         };
         match &result {
-            Ok(_) => self.breaker.succeeded(),
+            // The ledger's is closed when all of a round has gone well.
+            Ok(_) if probe && !matches!(about, About::Ledger(_)) => self.closed(breaker),
+            Ok(_) => breaker.succeeded(),
             // What it says of one entry is nothing about the rest.
             Err(problem) if matches!(problem.kind(), StoreErrorKind::Full | StoreErrorKind::TooLarge) => {}
-            Err(problem) => self.failed(problem),
+            Err(problem) => self.failed(breaker, problem),
         }
         result
     }
 
-    fn failed(&self, problem: &StoreError) {
+    fn failed(&self, breaker: &Breaker, problem: &StoreError) {
         let (store, kind) = (self.profile.name, problem.kind().as_str());
-        if self.breaker.failed(Instant::now()) {
+        if breaker.failed(Instant::now()) {
             let problem = problem.chain();
             tracing::warn!(target: "axum_isr", store, kind, problem = %problem.escape_debug(), "the store is not asked for a while");
         } else {
@@ -101,19 +161,20 @@ impl Guard {
     /// `limit`: at most as long as for a read.
     pub(crate) async fn get(&self, key: &StoreKey, limit: Duration) -> Result<Option<Bytes>, StoreError> {
         let limit = limit.min(self.deadlines.read);
-        self.call(limit, Urgency::Ordinary, async { self.store.get(key).await }).await
+        self.call(limit, About::Reading(Urgency::Ordinary), async { self.store.get(key).await }).await
     }
 
     pub(crate) async fn put(&self, item: &Item) -> Result<Put, StoreError> {
-        self.call(self.deadlines.write, Urgency::Ordinary, async { self.store.put(item).await }).await
+        self.call(self.deadlines.write, About::Writing, async { self.store.put(item).await }).await
     }
 
     pub(crate) async fn remove(&self, key: &StoreKey, upto: Version) -> Result<(), StoreError> {
-        self.call(self.deadlines.write, Urgency::Ordinary, async { self.store.remove(key, upto).await }).await
+        self.call(self.deadlines.write, About::Writing, async { self.store.remove(key, upto).await }).await
     }
 
     pub(crate) async fn invalidate(&self, marks: &[Mark], fresh: u64, urgency: Urgency) -> Result<Stamped, StoreError> {
-        self.call(self.deadlines.write, urgency, async { self.store.invalidate(marks, fresh).await }).await
+        let invalidate = async { self.store.invalidate(marks, fresh).await };
+        self.call(self.deadlines.write, About::Ledger(urgency), invalidate).await
     }
 
     pub(crate) async fn changes(
@@ -122,7 +183,8 @@ impl Guard {
         fresh: u64,
         urgency: Urgency,
     ) -> Result<Changes, StoreError> {
-        self.call(self.deadlines.read, urgency, async { self.store.changes(after, fresh).await }).await
+        let changes = async { self.store.changes(after, fresh).await };
+        self.call(self.deadlines.read, About::Ledger(urgency), changes).await
     }
 
     /// Only a hint: when it panics there is none.
@@ -135,7 +197,7 @@ impl Guard {
     /// `limit`: at most as long as for a read.
     pub(crate) async fn lease(&self, claim: &Claim, limit: Duration) -> Result<Lease, StoreError> {
         let limit = limit.min(self.deadlines.read);
-        self.call(limit, Urgency::Ordinary, async { self.store.lease(claim).await }).await
+        self.call(limit, About::Reading(Urgency::Ordinary), async { self.store.lease(claim).await }).await
     }
 
     pub(crate) async fn release(
@@ -146,6 +208,6 @@ impl Guard {
         keep: Duration,
     ) -> Result<(), StoreError> {
         let release = async { self.store.release(key, token, note, keep).await };
-        self.call(self.deadlines.write, Urgency::Ordinary, release).await
+        self.call(self.deadlines.write, About::Writing, release).await
     }
 }

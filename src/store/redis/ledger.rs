@@ -35,6 +35,8 @@ pub(super) struct Ledger {
     /// How many replicas have to know of a mark, and how long they have for that.
     replicas: (usize, Duration),
     recent: Mutex<Recent>,
+    /// Epoch and newest stamp.
+    seen: Mutex<Option<(u64, u64)>>,
     /// The last connection over which this process's recent marks were repeated. The first has none to repeat.
     repeated: AtomicU64,
     repeating: tokio::sync::Mutex<()>,
@@ -47,6 +49,7 @@ impl Ledger {
             max_marks,
             replicas,
             recent: Mutex::default(),
+            seen: Mutex::default(),
             repeated: AtomicU64::new(0),
             repeating: tokio::sync::Mutex::default(),
         }
@@ -72,7 +75,9 @@ impl Ledger {
         let fresh = fresh.to_string();
         let arguments = [fresh.as_bytes(), epoch.as_bytes(), stamp.as_bytes(), READ];
         let said = script::CHANGES.run(&mut held.connection, &[&keys.ledger], &arguments).await;
-        read_changes(self.link.judge(held.generation, said)?)
+        let changes = read_changes(self.link.judge(held.generation, said)?)?;
+        self.saw(changes.epoch, changes.stamp);
+        Ok(changes)
     }
 
     /// A connection over which this process's recent marks are known to the ledger.
@@ -83,6 +88,7 @@ impl Ledger {
         }
         let _one_at_a_time = self.repeating.lock().await;
         if self.repeated.load(Ordering::Acquire) < held.generation {
+            self.look(&mut held, keys, fresh).await?;
             let marks = self.recent.lock().unwrap_or_else(PoisonError::into_inner).marks(Instant::now());
             if !marks.is_empty() {
                 tracing::info!(target: "axum_isr", marks = marks.len(), "redis: repeats the marks of the last minute");
@@ -91,6 +97,25 @@ impl Ledger {
             self.repeated.fetch_max(held.generation, Ordering::AcqRel);
         }
         Ok(held)
+    }
+
+    /// Whether the ledger has lost what this process has seen of it: then it begins anew, before anything is added that
+    /// would hide it.
+    async fn look(&self, held: &mut Held<MultiplexedConnection>, keys: &Keys, fresh: u64) -> Result<(), StoreError> {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((epoch, stamp)) = seen {
+            let arguments = [fresh.to_string(), epoch.to_string(), stamp.to_string(), "1".to_owned()];
+            let arguments = arguments.each_ref().map(String::as_bytes);
+            let said = script::CHANGES.run(&mut held.connection, &[&keys.ledger], &arguments).await;
+            read_changes(self.link.judge(held.generation, said)?)?;
+        }
+        Ok(())
+    }
+
+    fn saw(&self, epoch: u64, stamp: u64) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = seen.filter(|(known, _)| *known == epoch).map_or(stamp, |(_, known)| known.max(stamp));
+        *seen = Some((epoch, newest));
     }
 
     async fn note(
@@ -106,6 +131,7 @@ impl Ledger {
         arguments.extend(members.iter().map(String::as_bytes));
         let said = script::INVALIDATE.run(&mut held.connection, &[&keys.ledger], &arguments).await;
         let (epoch, stamp) = read(self.link.judge(held.generation, said)?)?;
+        self.saw(epoch, stamp);
         self.wait_for_replicas(held).await?;
         Ok(Stamped { epoch, stamp })
     }

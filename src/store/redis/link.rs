@@ -211,16 +211,12 @@ impl<D: Dial> Shared<D> {
         let Some(connection) = state.connection.take() else {
             return;
         };
-        tracing::warn!(
-            target: "axum_isr",
-            address = self.dial.address(),
-            problem = why.chain(),
-            "redis: the connection is lost"
-        );
+        let problem = why.chain();
         state.why = why;
         drop(state);
         drop(connection);
         self.wanted.notify_one();
+        tracing::warn!(target: "axum_isr", address = self.dial.address(), problem, "redis: the connection is lost");
     }
 }
 
