@@ -35,7 +35,7 @@ pub(super) struct Ledger {
     /// How many replicas have to know of a mark, and how long they have for that.
     replicas: (usize, Duration),
     recent: Mutex<Recent>,
-    /// Epoch and newest stamp.
+    /// Epoch and newest stamp that it has told. Not those of this process's own marks, which are repeated.
     seen: Mutex<Option<(u64, u64)>>,
     /// The last connection over which this process's recent marks were repeated. The first has none to repeat.
     repeated: AtomicU64,
@@ -131,7 +131,6 @@ impl Ledger {
         arguments.extend(members.iter().map(String::as_bytes));
         let said = script::INVALIDATE.run(&mut held.connection, &[&keys.ledger], &arguments).await;
         let (epoch, stamp) = read(self.link.judge(held.generation, said)?)?;
-        self.saw(epoch, stamp);
         self.wait_for_replicas(held).await?;
         Ok(Stamped { epoch, stamp })
     }
