@@ -13,7 +13,7 @@ use super::write::Writes;
 use crate::clock::MonoTime;
 use crate::entry::codec::SigningKeys;
 use crate::ledger::Verb;
-use crate::store::{Cursor, Deadlines, Guard, Store};
+use crate::store::{Deadlines, Guard, Store};
 
 /// What happens to entries of which it cannot be known whether they were invalidated, because the store's ledger was
 /// lost.
@@ -106,6 +106,3 @@ impl Backing {
         self.unsent.len()
     }
 }
-
-/// Where the follower stands.
-pub(super) type Place = Mutex<Option<Cursor>>;

@@ -17,12 +17,12 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::attached::{Backing, Place};
+use super::attached::Backing;
 use super::trust::Trust;
 use super::write::remove_again;
 use crate::isr::Shared;
 use crate::ledger;
-use crate::store::{StoreError, StoreErrorKind, Urgency};
+use crate::store::{Cursor, StoreError, StoreErrorKind, Urgency};
 
 /// Of a ledger that does not come to an end: what is left comes with the next round.
 const MOST_ANSWERS: usize = 1_000;
@@ -38,7 +38,8 @@ pub(super) struct Following {
     /// How many have ended, well or not.
     pub(super) rounds: watch::Sender<u64>,
     pub(super) running: AtomicBool,
-    pub(super) cursor: Place,
+    /// Up to where the ledger was read.
+    pub(super) cursor: Mutex<Option<Cursor>>,
     /// There will be no more.
     pub(super) end: CancellationToken,
     pub(super) turns: Mutex<Turns>,

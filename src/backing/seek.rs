@@ -19,7 +19,7 @@ use crate::telemetry;
 use crate::testing::rules::{Rule, holds};
 
 /// A lease that is not prolonged ends after this time.
-pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
+const LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// So many times as long may it take what nobody waits for.
 const BEHIND: u32 = 10;
@@ -61,8 +61,8 @@ pub(crate) struct Seek<'s> {
 /// What came of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claimed {
-    /// To be made here, with a lease of this token if there are leases and the store could be asked.
-    Make(Option<u64>),
+    /// To be made here. `leased`: there are leases, and the store could be asked.
+    Make { leased: bool },
     /// Another process has made it.
     Stored,
     /// Another process could not make it.
@@ -90,7 +90,7 @@ impl<'s> Seek<'s> {
             shared,
             backing,
             key,
-            store_key: StoreKey::of(&key.storage_key(&shared.scope)),
+            store_key: shared.store_key(key),
             budget: RenderContext::budget(),
             limit: backing.guard.deadlines.begin.saturating_mul(patience),
             found: false,
@@ -183,39 +183,37 @@ impl<'s> Seek<'s> {
     /// Whether it is to be made here.
     pub(crate) async fn claim(&mut self, wait: Wait) -> Claimed {
         if self.gave_up() || !self.backing.guard.profile().leases {
-            return Claimed::Make(None);
+            return Claimed::Make { leased: false };
         }
-        let token = self.backing.token;
-        let claim = |waited| Claim { key: self.store_key.clone(), token, ttl: LEASE_TTL, waited };
-        let mut claim = claim(false);
-        let mut waited = false;
+        let (key, token) = (self.store_key.clone(), self.backing.token);
+        let mut claim = Claim { key, token, ttl: LEASE_TTL, waited: false };
         let end = Instant::now() + LEASE_WAIT;
         let mut pause = FIRST_LOOK;
         loop {
             let lease = async |left: Duration| {
                 // The wait for somebody else's render is not for the store.
-                let limit = if waited { self.backing.guard.deadlines.read } else { left };
+                let limit = if claim.waited { self.backing.guard.deadlines.read } else { left };
                 self.backing.guard.lease(&claim, limit).await
             };
-            let said = if waited { lease(Duration::ZERO).await } else { self.call(lease).await };
+            let said = if claim.waited { lease(Duration::ZERO).await } else { self.call(lease).await };
             match said {
-                Ok(Lease::Mine) => return Claimed::Make(Some(token)),
+                Ok(Lease::Mine) => return Claimed::Make { leased: true },
                 Ok(Lease::Noted(Note::Stored)) => return Claimed::Stored,
                 // The render of one's own says why.
-                Ok(Lease::Noted(Note::Pass)) => return Claimed::Make(None),
+                Ok(Lease::Noted(Note::Pass)) => return Claimed::Make { leased: false },
                 Ok(Lease::Noted(Note::Failed)) => return Claimed::Failed,
                 Ok(Lease::Held) if wait == Wait::No => return Claimed::Held,
                 Ok(Lease::Held) => {}
                 Err(problem) => {
                     telemetry::store_failed(self.shared, problem.kind());
                     self.give_up::<()>();
-                    return Claimed::Make(None);
+                    return Claimed::Make { leased: false };
                 }
             }
             if Instant::now() >= end {
-                return Claimed::Make(None);
+                return Claimed::Make { leased: false };
             }
-            (claim.waited, self.waited, waited) = (true, true, true);
+            (claim.waited, self.waited) = (true, true);
             tokio::time::sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
             pause = (pause * 3 / 2).min(LAST_LOOK);
             // What was not there while somebody else had the lease may be looked for again.
@@ -225,9 +223,9 @@ impl<'s> Seek<'s> {
 }
 
 /// Prolongs a lease for as long as it is polled.
-pub(crate) async fn prolong(shared: &Arc<Shared>, key: &CacheKey, token: u64) {
+pub(crate) async fn prolong(shared: &Shared, key: &CacheKey) {
     let Some(backing) = &shared.backing else { return };
-    let claim = Claim { key: StoreKey::of(&key.storage_key(&shared.scope)), token, ttl: LEASE_TTL, waited: false };
+    let claim = Claim { key: shared.store_key(key), token: backing.token, ttl: LEASE_TTL, waited: false };
     loop {
         tokio::time::sleep(LEASE_TTL / 3).await;
         if let Err(problem) = backing.guard.lease(&claim, backing.guard.deadlines.read).await {

@@ -89,8 +89,8 @@ fn version(made: Made) -> Version {
 
 struct Waiting {
     job: Job,
-    /// Tokens of leases that are given back when it is done.
-    leases: Vec<u64>,
+    /// The lease on it is given back when it is done.
+    leased: bool,
 }
 
 /// Entries on their way to the store.
@@ -126,10 +126,10 @@ impl Writes {
     }
 
     /// Notes what is to be done; `false` if there is no room. What was dropped is returned, to be dropped elsewhere.
-    fn push(&self, key: &CacheKey, job: Job, lease: Option<u64>) -> (bool, Option<Job>) {
+    fn push(&self, key: &CacheKey, job: Job, leased: bool) -> (bool, Option<Job>) {
         let mut queue = self.lock();
         if let Some(mut there) = queue.waiting.remove(key) {
-            there.leases.extend(lease);
+            there.leased |= leased;
             queue.bytes -= there.job.bytes();
             let gone = if job.replaces(&there.job) { std::mem::replace(&mut there.job, job) } else { job };
             queue.bytes += there.job.bytes();
@@ -140,7 +140,7 @@ impl Writes {
             return (false, Some(job));
         }
         queue.bytes += job.bytes();
-        queue.waiting.insert(key.clone(), Waiting { job, leases: lease.into_iter().collect() });
+        queue.waiting.insert(key.clone(), Waiting { job, leased });
         queue.order.push_back(key.clone());
         (true, None)
     }
@@ -185,19 +185,18 @@ impl Writes {
     }
 }
 
-/// Tells the store about a key, in the background. `lease`: the token of one that is given back then.
-pub(crate) fn write(shared: &Arc<Shared>, key: &CacheKey, job: Job, lease: Option<u64>, runtime: &Handle) {
+/// Tells the store about a key, in the background. `leased`: the lease on it is given back then.
+pub(crate) fn write(shared: &Arc<Shared>, key: &CacheKey, job: Job, leased: bool, runtime: &Handle) {
     let Some(backing) = &shared.backing else { return };
-    let (taken, gone) = backing.writes.push(key, job, lease);
+    let (taken, gone) = backing.writes.push(key, job, leased);
     if !taken {
         if let Some(Job::Remove { made }) = gone {
             backing.writes.not_removed(key, made);
         }
         telemetry::unwritten(shared, "full");
-        if let Some(token) = lease {
-            let (shared, backing, key) = (Arc::clone(shared), Arc::clone(backing), key.clone());
-            let give_back = async move { backing.release(&shared, &key, token, Note::Failed).await };
-            runtime.spawn(give_back);
+        if leased {
+            let (backing, key) = (Arc::clone(backing), shared.store_key(key));
+            runtime.spawn(async move { backing.release(&key, Note::Failed).await });
         }
         return;
     }
@@ -216,15 +215,14 @@ pub(super) fn remove_again(shared: &Arc<Shared>) {
     }
     let removals = std::mem::take(&mut backing.writes.lock().removals);
     for (key, made) in removals {
-        write(shared, &key, Job::Remove { made }, None, &runtime);
+        write(shared, &key, Job::Remove { made }, false, &runtime);
     }
 }
 
 impl Backing {
-    async fn release(&self, shared: &Shared, key: &CacheKey, token: u64, note: Note) {
-        let store_key = StoreKey::of(&key.storage_key(&shared.scope));
+    async fn release(&self, key: &StoreKey, note: Note) {
         // One that is not given back runs out.
-        let _ = self.guard.release(&store_key, token, note, NOTE_FOR).await;
+        let _ = self.guard.release(key, self.token, note, NOTE_FOR).await;
     }
 }
 
@@ -278,9 +276,9 @@ impl Writer {
         self.doing = Doing::Done;
     }
 
-    async fn write(&self, key: &CacheKey, Waiting { job, leases }: Waiting) {
+    async fn write(&self, key: &CacheKey, Waiting { job, leased }: Waiting) {
         let (shared, backing) = (&self.shared, &self.backing);
-        let store_key = StoreKey::of(&key.storage_key(&shared.scope));
+        let store_key = shared.store_key(key);
         let note = match &job {
             Job::Nothing(note) => *note,
             Job::Remove { made } => {
@@ -300,9 +298,8 @@ impl Writer {
             },
         };
         drop(job);
-        // All are the handle's.
-        if let Some(token) = leases.first() {
-            backing.release(shared, key, *token, note).await;
+        if leased {
+            backing.release(&store_key, note).await;
         }
     }
 
@@ -380,7 +377,7 @@ mod tests {
     #[test]
     fn a_writer_that_finds_nothing_has_given_up_its_place() {
         let (writes, key) = (Writes::new(1 << 20), CacheKey::new(b"k"));
-        let push = || writes.push(&key, Job::Nothing(Note::Failed), None).0;
+        let push = || writes.push(&key, Job::Nothing(Note::Failed), false).0;
         assert!(push() && writes.begin());
         assert!(push() && writes.begin(), "a second one, while the first has not begun");
         assert!(writes.next().is_some());

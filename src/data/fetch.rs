@@ -64,7 +64,7 @@ impl Spec {
         {
             let made = Made { place, begun: begun.0 };
             let job = Job::Value { value: Arc::clone(value), made, over };
-            write(&self.shared, &self.key, job, None, &runtime);
+            write(&self.shared, &self.key, job, false, &runtime);
         }
     }
 }

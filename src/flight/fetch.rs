@@ -43,11 +43,8 @@ impl Lead {
                 return found;
             }
             match seek.claim(wait).await {
-                Claimed::Make(lease) => {
-                    if let Some(token) = lease {
-                        // Claimed once.
-                        let _ = self.lease.set(token);
-                    }
+                Claimed::Make { leased } => {
+                    self.leased.store(leased, Ordering::Relaxed);
                     // Whoever had it may have stored the page, and not have been able to say so.
                     return if seek.waited { self.find(&mut seek).await } else { None };
                 }
@@ -118,8 +115,8 @@ impl Lead {
 
     /// Prolongs the lease, once there is one.
     pub(super) async fn prolong(&self) {
-        if let Some(token) = self.lease.get() {
-            prolong(&self.shared, &self.context.key, *token).await;
+        if self.leased.load(Ordering::Relaxed) {
+            prolong(&self.shared, &self.context.key).await;
         }
     }
 
@@ -142,32 +139,31 @@ impl Lead {
         if (self.known.load(Ordering::Relaxed) || matches!(self.purpose, Purpose::Regenerate { .. }))
             && let Some(made) = self.made(None)
         {
-            self.tell(Job::Remove { made }, None);
+            self.tell(Job::Remove { made }, false);
         }
     }
 
     /// Whoever waits for the lease learns what came of it, unless an entry that is on its way says it.
     pub(super) fn give_back(&self, outcome: &Outcome) {
-        if let Some(token) = self.take_lease() {
+        if self.take_lease() {
             let note = match outcome {
                 Outcome::Found(_) => Note::Stored,
                 Outcome::Pass(_) => Note::Pass,
                 _ => Note::Failed,
             };
-            self.tell(Job::Nothing(note), Some(token));
+            self.tell(Job::Nothing(note), true);
         }
     }
 
-    fn take_lease(&self) -> Option<u64> {
-        let token = self.lease.get().copied()?;
-        (!self.given_back.swap(true, Ordering::Relaxed)).then_some(token)
+    fn take_lease(&self) -> bool {
+        self.leased.swap(false, Ordering::Relaxed)
     }
 
-    fn tell(&self, job: Job, lease: Option<u64>) {
+    fn tell(&self, job: Job, leased: bool) {
         if self.shared.backing.is_some()
             && let Ok(runtime) = Handle::try_current()
         {
-            write(&self.shared, &self.context.key, job, lease, &runtime);
+            write(&self.shared, &self.context.key, job, leased, &runtime);
         }
     }
 }

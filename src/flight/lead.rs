@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
@@ -122,9 +122,8 @@ pub(crate) struct Lead {
     pub(super) wall: WallTime,
     /// Where the render began, if it did not begin with the flight: when the store had been asked.
     pub(super) since: OnceLock<Since>,
-    /// The token of the lease on this render, if there is one.
-    pub(super) lease: OnceLock<u64>,
-    pub(super) given_back: AtomicBool,
+    /// There is a lease on this render, which has to be given back. Relaxed: only the leader's task asks.
+    pub(super) leased: AtomicBool,
     /// The store had something under the key.
     pub(super) known: AtomicBool,
     /// And that is of no use to anybody.
@@ -148,8 +147,7 @@ impl Lead {
             began_at: shared.time.monotonic(),
             wall: shared.time.wall(),
             since: OnceLock::new(),
-            lease: OnceLock::new(),
-            given_back: AtomicBool::new(false),
+            leased: AtomicBool::new(false),
             known: AtomicBool::new(false),
             useless: OnceLock::new(),
             shared,
@@ -187,7 +185,7 @@ impl Lead {
             if let Poll::Ready(landing) = work.as_mut().poll(cx) {
                 return Poll::Ready(landing);
             }
-            if self.lease.get().is_some() {
+            if self.leased.load(Ordering::Relaxed) {
                 let _ = lease.as_mut().poll(cx);
             }
             if stop.as_mut().poll(cx).is_ready() {

@@ -17,10 +17,12 @@ use crate::backing::{Backing, Trust};
 use crate::clock::Time;
 use crate::data::Computations;
 use crate::flight::{Beliefs, CaptureBudget, Table, Warnings};
+use crate::key::CacheKey;
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::policy::profile::ResponseHeaders;
 use crate::render::{LayerId, Registry};
+use crate::store::StoreKey;
 use crate::telemetry::Counters;
 
 /// The state behind a handle.
@@ -139,6 +141,11 @@ impl Shared {
     #[inline]
     pub(crate) fn trust(&self) -> Trust {
         self.backing.as_ref().map_or(Trust::Verified, |backing| backing.trust(self.time.monotonic()))
+    }
+
+    /// Under which name the store has something.
+    pub(crate) fn store_key(&self, key: &CacheKey) -> StoreKey {
+        StoreKey::of(&key.storage_key(&self.scope))
     }
 
     /// Jitter; not for secrets.

@@ -205,7 +205,7 @@ pub(crate) fn store_failed(shared: &Shared, kind: StoreErrorKind) {
 pub(crate) fn store_damaged(shared: &Shared, key: &StoreKey, damage: Damage) {
     shared.counters.store_damaged.add();
     let what = damage.as_str();
-    if damage == Damage::Signature && shared.data_warnings.first("store", what) {
+    if damage == Damage::Signature && shared.beliefs.first_warning("", what) {
         warn!(target: "axum_isr", ?key, damage = what, "an entry of the store is of no use: not signed by one of our keys");
     } else {
         debug!(target: "axum_isr", ?key, damage = what, "an entry of the store is of no use");
