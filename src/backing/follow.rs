@@ -21,8 +21,9 @@ use super::attached::Backing;
 use super::trust::Trust;
 use super::write::remove_again;
 use crate::isr::Shared;
-use crate::ledger;
+use crate::ledger::{Mark, Place, Verb};
 use crate::store::{Cursor, StoreError, StoreErrorKind, Urgency};
+use crate::testing::rules::{Rule, holds};
 
 /// Of a ledger that does not come to an end: what is left comes with the next round.
 const MOST_ANSWERS: usize = 1_000;
@@ -96,6 +97,26 @@ impl Drop for Turn {
         if turns.number == self.number {
             (turns.begun, turns.ended) = (None, Some(Instant::now()));
         }
+    }
+}
+
+/// Marks were lost with a ledger.
+struct Lost {
+    /// On everything: in place of what was lost, for whoever knows only what the ledger says now.
+    marks: Arc<[Mark]>,
+    verb: Verb,
+    /// Up to where the lost one was known.
+    known: Place,
+    /// Somebody else has marked everything since.
+    is_told: bool,
+}
+
+impl Lost {
+    fn hear(&mut self, marks: &[(Mark, u64)]) {
+        // An older one came back with the ledger.
+        let is_told =
+            |(mark, stamp): &(Mark, u64)| mark.is_everything() && mark.verb() >= self.verb && *stamp > self.known.stamp;
+        self.is_told = self.is_told || marks.iter().any(is_told);
     }
 }
 
@@ -253,13 +274,13 @@ impl Backing {
     pub(super) async fn flush(&self, shared: &Shared, urgency: Urgency) -> Result<(), StoreError> {
         while let Some(marks) = self.unsent.first() {
             let stamped = self.guard.invalidate(&marks, fresh_epoch(), urgency).await?;
-            let at = ledger::Place { epoch: stamped.epoch, stamp: stamped.stamp };
-            self.unsent.sent(&marks, at, &shared.ledger);
+            self.unsent.sent(&marks, stamped.into(), &shared.ledger);
         }
         Ok(())
     }
 
     async fn poll(&self, shared: &Shared, urgency: Urgency, turn: &Turn) -> Result<(), StoreError> {
+        let mut lost: Option<Lost> = None;
         for _ in 0..MOST_ANSWERS {
             let asked = shared.time.monotonic();
             let after = self.following.cursor.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -268,21 +289,40 @@ impl Backing {
                 // Somebody else knows more by now.
                 return Err(StoreError::new(StoreErrorKind::TimedOut, "the round took too long"));
             }
-            let place = ledger::Place { epoch: changes.epoch, stamp: changes.stamp };
-            if shared.ledger.learn(place, &changes.marks, self.on_unknown.verb()) {
-                tracing::warn!(
-                    target: "axum_isr",
-                    store = self.guard.profile().name,
-                    "the store's ledger of invalidations has begun anew: what was rendered before counts as invalidated"
-                );
+            let place = Place { epoch: changes.epoch, stamp: changes.stamp };
+            if lost.is_none() {
+                lost = shared.ledger.lost_for(place).map(|known| self.lose(shared, known));
+            }
+            shared.ledger.learn(place, &changes.marks);
+            if let Some(lost) = &mut lost {
+                lost.hear(&changes.marks);
             }
             *self.following.cursor.lock().unwrap_or_else(PoisonError::into_inner) = Some(changes.cursor);
             if !changes.more {
+                if let Some(lost) = lost.filter(|lost| lost.is_told) {
+                    self.unsent.withdraw(&lost.marks, &shared.ledger);
+                }
                 self.verified.verified(asked);
                 return Ok(());
             }
         }
         Err(StoreError::new(StoreErrorKind::Corrupt, "the ledger does not come to an end"))
+    }
+
+    /// Another ledger has taken the place of the one that was known: marks are lost that might hit whatever is here, and
+    /// whatever is in the store, if the ledger that is there now is an older one that has come back.
+    fn lose(&self, shared: &Shared, known: Place) -> Lost {
+        tracing::warn!(
+            target: "axum_isr",
+            store = self.guard.profile().name,
+            "the store's ledger of invalidations is another one: what was rendered before counts as invalidated"
+        );
+        let verb = self.on_unknown.verb();
+        let marks: Arc<[Mark]> = [Mark::everything(verb)].into();
+        if holds(Rule::LostHits) {
+            self.unsent.push(Arc::clone(&marks), &shared.ledger);
+        }
+        Lost { marks, verb, known, is_told: false }
     }
 
     /// Until the next round, if nobody needs one before.

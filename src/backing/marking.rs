@@ -16,7 +16,11 @@ use crate::store::{StoreError, StoreErrorKind, Urgency};
 /// # Errors
 ///
 /// Why the ledger does not have them: then they act here alone, and are sent when it can be reached.
-pub(crate) async fn mark(shared: &Arc<Shared>, backing: &Arc<Backing>, marks: Arc<[Mark]>) -> Result<u64, StoreError> {
+pub(crate) async fn mark(
+    shared: &Arc<Shared>,
+    backing: &Arc<Backing>,
+    marks: Arc<[Mark]>,
+) -> Result<Place, StoreError> {
     let runtime = Handle::try_current().ok().filter(|runtime| shared.has_timers(runtime));
     let Some(runtime) = runtime else {
         backing.unsent.push(marks, &shared.ledger);
@@ -38,15 +42,15 @@ struct Underway {
 }
 
 impl Underway {
-    async fn send(mut self) -> Result<u64, StoreError> {
+    async fn send(mut self) -> Result<Place, StoreError> {
         let (shared, backing) = (Arc::clone(&self.shared), Arc::clone(&self.backing));
         let result = self.try_send().await;
         drop(self);
         match &result {
             // What is rendered from now on carries the new stamp: else it would seem to be older than the marks, and
             // nobody else could use it.
-            Ok(stamp) => {
-                let known = || shared.ledger.view.since().place.is_some_and(|place| place.stamp >= *stamp);
+            Ok(at) => {
+                let known = || shared.ledger.view.since().place.is_some_and(|known| known.is_at_least(*at));
                 let look = Backing::look(&shared, known);
                 let _ = tokio::time::timeout(backing.guard.deadlines.read, look).await;
             }
@@ -56,17 +60,17 @@ impl Underway {
         result
     }
 
-    async fn try_send(&mut self) -> Result<u64, StoreError> {
+    async fn try_send(&mut self) -> Result<Place, StoreError> {
         let stop = &self.shared.stop;
         let call = self.backing.guard.invalidate(&self.marks, fresh_epoch(), Urgency::Ordinary);
         // After a shutdown whoever calls has time.
         let answer = if stop.is_cancelled() { Some(call.await) } else { stop.run_until_cancelled(call).await };
         let gave_up = || Err(StoreError::new(StoreErrorKind::TimedOut, "no answer before the shutdown's limit"));
         let stamped = answer.unwrap_or_else(gave_up)?;
-        let at = Place { epoch: stamped.epoch, stamp: stamped.stamp };
+        let at = Place::from(stamped);
         self.shared.ledger.acknowledged(&self.marks, at);
         self.marks = Arc::default();
-        Ok(stamped.stamp)
+        Ok(at)
     }
 }
 

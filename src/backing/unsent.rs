@@ -61,6 +61,16 @@ impl Unsent {
         }
     }
 
+    /// They need not be sent.
+    pub(super) fn withdraw(&self, marks: &Arc<[Mark]>, ledger: &Ledger) {
+        let mut queue = self.lock();
+        if let Some(index) = queue.calls.iter().position(|unsent| Arc::ptr_eq(unsent, marks)) {
+            queue.calls.remove(index);
+            queue.marks -= marks.len();
+            ledger.sent(marks, None);
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.lock().marks
     }
@@ -88,7 +98,7 @@ mod tests {
     #[test]
     fn marks_hit_whatever_comes_from_the_store_until_they_are_sent() {
         let (ledger, unsent) = (Ledger::new(100), Unsent::default());
-        ledger.learn(Place { epoch: 1, stamp: 100 }, &[], Verb::Expire);
+        ledger.learn(Place { epoch: 1, stamp: 100 }, &[]);
         unsent.push(mark(Verb::Expire, "a"), &ledger);
         unsent.push(mark(Verb::Expire, "a"), &ledger);
         assert_eq!((judged(&ledger, "a"), judged(&ledger, "b")), (Verdict::Expire, Verdict::Good));
@@ -105,7 +115,7 @@ mod tests {
     #[test]
     fn too_many_marks_become_one_on_everything() {
         let (ledger, unsent) = (Ledger::new(10_000), Unsent::default());
-        ledger.learn(Place { epoch: 1, stamp: 100 }, &[], Verb::Expire);
+        ledger.learn(Place { epoch: 1, stamp: 100 }, &[]);
         unsent.push(mark(Verb::Expire, "first"), &ledger);
         let first = unsent.first().expect("there is one");
         for n in 1..=MOST {

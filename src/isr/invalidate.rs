@@ -188,9 +188,9 @@ impl Isr {
         };
         let count = marks.len();
         match backing::mark(shared, backing, marks.into()).await {
-            Ok(stamp) => {
+            Ok(at) => {
                 let everywhere = Instant::now().checked_add(backing.everywhere());
-                Ok(Invalidated { verb, marks: count, stamp, everywhere })
+                Ok(Invalidated { verb, marks: count, stamp: at.stamp, everywhere })
             }
             Err(problem) => Err(InvalidateError::LocalOnly { problem: problem.chain() }),
         }

@@ -2,13 +2,12 @@
 
 use std::sync::PoisonError;
 
-use super::mark::{Mark, Verb};
+use super::mark::Mark;
 use super::mirror::At;
 use super::since::Place;
 use super::sync::Mutex;
 use super::view::View;
 use crate::clock::WallTime;
-use crate::testing::rules::{Rule, holds};
 
 /// Marks that are kept apart by default; older ones are folded.
 pub(crate) const MAX_MARKS: usize = 65_536;
@@ -39,7 +38,7 @@ impl Ledger {
     /// The shared ledger has taken marks of this process. `at`: their place in it.
     pub(crate) fn acknowledged(&self, marks: &[Mark], at: Place) {
         self.view.change(|mirror, next| {
-            let stamp = mirror.comparable(at);
+            let stamp = mirror.taken(at);
             for mark in marks {
                 mirror.apply(self.view.name_of(mark), mark.verb, At { generation: next, stamp });
             }
@@ -63,7 +62,7 @@ impl Ledger {
     /// The shared ledger has them now, at a place; `None`: it has others instead.
     pub(crate) fn sent(&self, marks: &[Mark], at: Option<Place>) {
         self.view.change(|mirror, next| {
-            let stamp = at.map(|at| mirror.comparable(at));
+            let stamp = at.map(|at| mirror.taken(at));
             for mark in marks {
                 let name = self.view.name_of(mark);
                 if let Some(stamp) = stamp {
@@ -75,23 +74,20 @@ impl Ledger {
         });
     }
 
-    /// What the shared ledger said when it was asked. `lost`: what happens to what is here if it has begun anew, and with
-    /// it marks are lost that nobody here has seen. Returns whether it has.
-    pub(crate) fn learn(&self, place: Place, marks: &[(Mark, u64)], lost: Verb) -> bool {
-        let mut anew = false;
+    /// The place in the ledger that was known, if this is one in another ledger: that one was lost, and with it marks that
+    /// nobody here has seen.
+    pub(crate) fn lost_for(&self, place: Place) -> Option<Place> {
+        self.view.known().into_iter().flatten().find(|known| known.epoch != place.epoch)
+    }
+
+    /// What the shared ledger said when it was asked.
+    pub(crate) fn learn(&self, place: Place, marks: &[(Mark, u64)]) {
         self.view.change(|mirror, next| {
-            let mut marked = false;
-            match mirror.place {
-                Some(known) if known.epoch != place.epoch => {
-                    anew = true;
-                    mirror.forget_stamps();
-                    if holds(Rule::LostHits) {
-                        mirror.apply(None, lost, At { generation: next, stamp: 0 });
-                        marked = true;
-                    }
-                }
-                _ => {}
+            let known = mirror.place.filter(|known| known.epoch == place.epoch);
+            if known.is_none() {
+                mirror.forget_stamps();
             }
+            let mut marked = false;
             for (mark, stamp) in marks {
                 let name = self.view.name_of(mark);
                 // One's own comes back.
@@ -100,10 +96,9 @@ impl Ledger {
                     marked = true;
                 }
             }
-            let known = mirror.place.filter(|known| known.epoch == place.epoch).map_or(0, |known| known.stamp);
-            mirror.place = Some(Place { stamp: place.stamp.max(known), ..place });
+            mirror.elsewhere = None;
+            mirror.place = Some(Place { stamp: place.stamp.max(known.map_or(0, |known| known.stamp)), ..place });
             marked
         });
-        anew
     }
 }

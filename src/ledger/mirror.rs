@@ -120,6 +120,9 @@ impl Unsent {
 pub(super) struct Mirror {
     /// Up to where all marks of the shared ledger are known.
     pub(super) place: Option<Place>,
+    /// Where a mark of this process was noted, in another ledger than the one that is known: until that has been read, what
+    /// it says about things from elsewhere is worth nothing.
+    pub(super) elsewhere: Option<Place>,
     /// Marks that the shared ledger does not have yet; they hit everything that comes from it. By name, without one
     /// everything.
     unsent: HashMap<Option<Name>, Unsent>,
@@ -136,6 +139,7 @@ impl Mirror {
     pub(super) fn new(most: usize) -> Self {
         Self {
             place: None,
+            elsewhere: None,
             unsent: HashMap::new(),
             everything: Marked::default(),
             marks: HashMap::default(),
@@ -152,10 +156,16 @@ impl Mirror {
         known(self.everything) || name.and_then(|name| self.marks.get(&name)).is_some_and(|marked| known(*marked))
     }
 
-    /// The stamp of a mark, if it can be compared with those that are known; else none: one of a ledger that was lost, or of
-    /// one that is not known yet, would hide marks of the other.
-    pub(super) fn comparable(&self, at: Place) -> u64 {
-        if self.place.is_some_and(|known| known.epoch == at.epoch) { at.stamp } else { 0 }
+    /// The stamp of a mark that the ledger has taken, if it can be compared with those that are known; else none: one of a
+    /// ledger that was lost, or of one that is not known yet, would hide marks of the other.
+    pub(super) fn taken(&mut self, at: Place) -> u64 {
+        if self.place.is_some_and(|known| known.epoch == at.epoch) {
+            return at.stamp;
+        }
+        if holds(Rule::ElsewhereIsUnknown) {
+            self.elsewhere = Some(at);
+        }
+        0
     }
 
     /// The ledger has begun anew: its stamps cannot be compared with those of the last one.

@@ -33,6 +33,8 @@ pub(crate) enum Rule {
     UnknownIsMissing,
     /// Marks that the shared ledger does not have yet hit whatever comes from a store.
     UnsentHits,
+    /// A mark that was noted in another ledger than the one that is known cannot be compared with what that has seen.
+    ElsewhereIsUnknown,
     /// When the shared ledger has begun anew, marks are lost that might have hit what is here.
     LostHits,
 }

@@ -128,6 +128,7 @@ fn without_a_rule_some_order_among_nodes_does() {
         &[Rule::AheadIsUnknown],
         &[Rule::UnknownIsMissing],
         &[Rule::UnsentHits],
+        &[Rule::ElsewhereIsUnknown],
         &[Rule::LostHits],
         &[Rule::DataTags],
     ] {
