@@ -234,6 +234,7 @@ async fn ten_thousand_invalidations_while_the_store_hangs_are_one_in_the_end() {
         let stats = node.isr.stats();
         assert!(stats.unsent_marks <= 1_024 && cluster.faults.in_flight() <= 8, "{stats:?}");
     }
+    cluster.pass(2 * SECOND).await;
     assert!(node.isr.stats().store_circuit_open && node.isr.stats().marks <= 10_000);
     cluster.source.publish();
     // Marked with everything.

@@ -232,3 +232,35 @@ async fn a_shutdown_writes_what_waits() {
     assert_eq!((report.unwritten, report.abandoned), (0, 0));
     assert_eq!(cluster.memory.entries(), before + 20);
 }
+
+/// A store that takes no marks is not cut off: it tells those of others, and its entries are used.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_takes_no_marks_is_relied_on_for_the_rest() {
+    for fault in [Fault::Error(StoreErrorKind::Unavailable), Fault::Hang] {
+        let cluster = Cluster::new();
+        let (one, other) = (cluster.troubled(), cluster.healthy());
+        seen(&one.app, "/p/a").await;
+        cluster.faults.set(Operation::Invalidate, fault.clone());
+        let (began, mut waited) = (Instant::now(), 0);
+        for n in 0..40 {
+            let asked = Instant::now();
+            one.isr.expire_tag(n.to_string()).await.unwrap_err();
+            waited += u64::from(!asked.elapsed().is_zero());
+            cluster.pass(Duration::from_millis(100)).await;
+            assert!(!one.isr.stats().store_circuit_open, "{fault:?}");
+        }
+        // Three times it is tried, and then once a second.
+        assert!(waited <= 3 + began.elapsed().as_secs(), "{fault:?}: {waited} of 40 in {:?}", began.elapsed());
+        cluster.source.publish();
+        other.isr.expire_tag("p:a").await.unwrap();
+        seen(&other.app, "/p/b").await;
+        written(&other).await;
+        cluster.pass(SECOND).await;
+        assert_eq!(seen(&one.app, "/p/a").await.1, "a version 1", "{fault:?}");
+        assert_eq!(seen(&one.app, "/p/b").await.0, "HIT", "{fault:?}");
+        cluster.faults.clear();
+        cluster.pass(2 * SECOND).await;
+        assert_eq!(one.isr.stats().unsent_marks, 0, "{fault:?}");
+        one.isr.expire_tag("last").await.unwrap();
+    }
+}

@@ -240,3 +240,40 @@ async fn cut_off_a_value_is_good_for_a_while() {
     one.expire_tag("t").await.unwrap_err();
     assert_eq!(get().await, 3);
 }
+
+/// What was begun long before, while nobody can say what was marked elsewhere, does not make a page new.
+#[tokio::test(start_paused = true)]
+async fn a_value_that_takes_long_makes_no_new_page_while_the_store_is_away() {
+    let cluster = Cluster::new();
+    let builder = Isr::builder().clock(cluster.clock.clone()).store(cluster.faulty.clone());
+    let isr = builder.deployment_id("one").max_unverified(2 * SECOND).build().unwrap();
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let handler = {
+        let (isr, gate) = (isr.clone(), std::sync::Arc::clone(&gate));
+        move || async move {
+            let compute = || async move {
+                let _open = gate.acquire().await;
+                "slow".to_owned()
+            };
+            isr.data("slow").get_or_init(compute).await.unwrap_or_default()
+        }
+    };
+    let config = RouteConfig::revalidate(MINUTE);
+    let app =
+        Router::new().route("/one", get(handler.clone())).route("/other", get(handler)).route_layer(isr.layer(config));
+    let ask = |path: &'static str| {
+        let app = app.clone();
+        tokio::spawn(async move { seen(&app, path).await })
+    };
+    let one = ask("/one");
+    until(|| isr.stats().data_misses == 1).await;
+    cluster.faults.set_all(&Fault::Error(StoreErrorKind::Unavailable));
+    // Longer than what cannot be verified counts, and shorter than a render may take.
+    cluster.pass(Duration::from_secs(4)).await;
+    let other = ask("/other");
+    until(|| isr.stats().data_misses == 2).await;
+    gate.add_permits(10);
+    for asked in [one, other] {
+        assert_eq!(asked.await.unwrap(), ("STALE", "slow".to_owned()));
+    }
+}

@@ -1,8 +1,8 @@
 //! The task that follows the ledger, and probes a store that has failed.
 //!
-//! One round after the other: ask what is new, and send what is unsent. While the circuit breaker is open, rounds are its
-//! probes: send what is unsent, ask what is new, and only then rely on the store again. Rounds run every half of
-//! `coherence`, earlier on a hint, and wherever a visitor needs one.
+//! One round after the other: ask what is new, and send what is unsent, which hits whatever comes from the store
+//! meanwhile. While the circuit breaker is open, rounds are its probes. They run every half of `coherence`, earlier on a
+//! hint, and wherever a visitor needs one.
 
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -81,10 +81,11 @@ impl Turn {
         }
         drop(self);
         backing.following.rounds.send_modify(|rounds| *rounds = rounds.wrapping_add(1));
-        // Nobody waits for this: a store that takes no marks, or tells nothing of entries, can still tell marks of others.
+        // Nobody waits for this: a store that takes no marks, or tells nothing of entries, can still tell marks of others,
+        // and one that tells nothing may take marks.
+        backing.send_unsent(shared).await;
         if result.is_ok() {
             backing.guard.probe_reads().await;
-            backing.send_unsent(shared).await;
             remove_again(shared);
         }
         result
@@ -241,16 +242,16 @@ impl Backing {
     }
 
     async fn try_round(&self, shared: &Shared, turn: &Turn) -> Result<(), StoreError> {
-        match self.guard.probe_at() {
-            None => self.poll(shared, Urgency::Ordinary, turn).await,
-            Some(at) if Instant::now() >= at => {
-                self.flush(shared, Urgency::Probe).await?;
-                self.poll(shared, Urgency::Probe, turn).await?;
-                self.guard.close();
-                Ok(())
-            }
-            Some(_) => Err(StoreError::new(StoreErrorKind::CircuitOpen, "waiting for the next probe")),
+        let urgency = match self.guard.probe_at() {
+            None => Urgency::Ordinary,
+            Some(at) if Instant::now() >= at => Urgency::Probe,
+            Some(_) => return Err(StoreError::new(StoreErrorKind::CircuitOpen, "waiting for the next probe")),
+        };
+        self.poll(shared, urgency, turn).await?;
+        if urgency == Urgency::Probe {
+            self.guard.close();
         }
+        Ok(())
     }
 
     /// Sends what is unsent, if that goes within the limit; there are no more rounds then.

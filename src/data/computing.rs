@@ -247,7 +247,7 @@ impl Spec {
             tags: tags.into(),
             refused,
             begun: place,
-            began_at,
+            began_at: notes.began_at(began_at),
             covered: Covered::new(names, notes.since(began)),
             back_off: BackOff::default(),
             failure: Mutex::default(),

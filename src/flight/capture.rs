@@ -264,7 +264,7 @@ impl Capture<'_> {
             key: lead.context.key.clone(),
             entry,
             begun: lead.begun,
-            began_at: lead.began_at,
+            began_at: notes.began_at(lead.began_at),
             maker: Maker::new(&lead.recipe, lead.purpose.is_head()),
             covered: lead.covered(notes, &tags),
             back_off: BackOff::default(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Extensions;
 
 use crate::backing::Budget;
-use crate::clock::WallTime;
+use crate::clock::{MonoTime, WallTime};
 use crate::key::CacheKey;
 use crate::ledger::Since;
 use crate::memory::Value;
@@ -95,6 +95,8 @@ pub(crate) struct Notes {
     until: Option<WallTime>,
     /// Up to where all that was used is known to be good.
     since: Option<Since>,
+    /// When the first of those values was begun.
+    began_at: Option<MonoTime>,
     refused: Option<Pass>,
     ended: bool,
 }
@@ -108,6 +110,7 @@ impl Default for Notes {
             used: Life::LONGEST,
             until: None,
             since: None,
+            began_at: None,
             refused: None,
             ended: false,
         }
@@ -133,6 +136,11 @@ impl Notes {
             Some(used) if used.generation < begin.generation => begin.min(used),
             _ => begin,
         }
+    }
+
+    /// When what is made was begun, which counts while nobody can say what was marked elsewhere.
+    pub(crate) fn began_at(&self, begin: MonoTime) -> MonoTime {
+        self.began_at.map_or(begin, |began_at| began_at.min(begin))
     }
 
     /// How long what was used may still be used.
@@ -320,6 +328,8 @@ impl RenderContext {
             if holds(Rule::SinceData) {
                 let good = Since { generation: value.covered.good(), place: value.covered.place() };
                 notes.since = Some(notes.since.map_or(good, |since| since.min(good)));
+                let at = value.began_at;
+                notes.began_at = Some(notes.began_at.map_or(at, |began_at| began_at.min(at)));
             }
         });
     }

@@ -39,6 +39,7 @@ pub(crate) struct Guard {
     /// Apart, because one may work without the others: a store whose reads hang is not asked for entries though its
     /// ledger answers.
     ledger: Breaker,
+    marks: Breaker,
     reads: Breaker,
     writes: Breaker,
 }
@@ -48,7 +49,8 @@ pub(crate) struct Guard {
 enum About {
     Ledger(Urgency),
     Reading(Urgency),
-    /// Nobody waits for it: the next one is the probe.
+    /// Of these, and of what is written, the next one is the probe.
+    Marking(Urgency),
     Writing,
 }
 
@@ -59,6 +61,7 @@ impl Guard {
             store,
             deadlines,
             ledger: Breaker::default(),
+            marks: Breaker::default(),
             reads: Breaker::default(),
             writes: Breaker::default(),
         }
@@ -102,20 +105,20 @@ impl Guard {
 
     /// The breaker of a call, and whether it is a probe.
     fn admit(&self, about: About) -> Result<(&Breaker, bool), StoreError> {
-        let breaker = match about {
-            About::Ledger(_) => &self.ledger,
-            About::Reading(_) => &self.reads,
-            About::Writing => &self.writes,
-        };
-        // Without the ledger nothing that is stored can be judged, and where nothing can be read nothing is written.
-        let reachable = match about {
-            About::Ledger(_) => true,
-            About::Reading(_) => !self.ledger.is_open(),
-            About::Writing => !self.ledger.is_open() && !self.reads.is_open(),
+        let is_probe = |urgency| urgency == Urgency::Probe;
+        let is_due = |breaker: &Breaker| breaker.is_open() && breaker.takes_probe(Instant::now());
+        // Unless the ledger can be read nothing that is stored can be judged, and where nothing can be read nothing is
+        // written.
+        let (breaker, reachable) = match about {
+            About::Ledger(_) => (&self.ledger, true),
+            About::Marking(_) => (&self.marks, true),
+            About::Reading(_) => (&self.reads, !self.ledger.is_open()),
+            About::Writing => (&self.writes, !self.is_open()),
         };
         let probe = match about {
-            About::Ledger(urgency) | About::Reading(urgency) => urgency == Urgency::Probe,
-            About::Writing => reachable && breaker.is_open() && breaker.takes_probe(Instant::now()),
+            About::Ledger(urgency) | About::Reading(urgency) => is_probe(urgency),
+            About::Marking(urgency) => is_probe(urgency) || is_due(breaker),
+            About::Writing => reachable && is_due(breaker),
         };
         if reachable && (probe || !breaker.is_open()) {
             return Ok((breaker, probe));
@@ -174,7 +177,7 @@ impl Guard {
 
     pub(crate) async fn invalidate(&self, marks: &[Mark], fresh: u64, urgency: Urgency) -> Result<Stamped, StoreError> {
         let invalidate = async { self.store.invalidate(marks, fresh).await };
-        self.call(self.deadlines.write, About::Ledger(urgency), invalidate).await
+        self.call(self.deadlines.write, About::Marking(urgency), invalidate).await
     }
 
     pub(crate) async fn changes(

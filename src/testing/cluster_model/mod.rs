@@ -3,7 +3,8 @@
 //! The promise is that of one process for the node that invalidates; for the others it holds for requests that come more
 //! than `coherence` after the verb has returned, and for those that are cut off from the store, what is older than
 //! `max_unverified` is not served as new. Nodes have clocks that are half a minute apart, are restarted and lose their
-//! memory, are cut off, get no hints, no answers, or wrong entries; the store loses its ledger, or gets an old one back.
+//! memory, are cut off, get no hints, no answers, late answers or wrong entries; the store loses its ledger, or gets an old
+//! one back. Pages fail, and may be shared or not.
 //!
 //! - `nodes`: the nodes, and what was said to them.
 //! - `play`: one order, played against the model.
@@ -14,6 +15,8 @@ mod play;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::config::OnUnknown;
 
 use super::model::world::{PAGES, SOURCES};
 use super::model::{Target, cases, targets};
@@ -29,11 +32,19 @@ enum Trouble {
     Errors,
     /// No call comes back.
     Hangs,
+    /// Calls are heard too late.
+    Late,
+    /// They are heard, and their answers come too late.
+    LateAnswers,
     /// It is not told what is new.
     NoChanges,
-    /// What it says is heard, but it does not learn of that.
+    /// Answers take a while, as of a store far away: that alone breaks nothing, nor does what follows.
+    Slow,
+    /// What it says is not heard.
+    NoMarks,
+    /// It is heard, but it does not learn of that.
     NoAnswers,
-    /// It is not told that there is something new: that alone breaks nothing.
+    /// It is not told that there is something new.
     NoHints,
     /// Entries are damaged.
     Corrupt,
@@ -67,18 +78,29 @@ enum Op {
     Heal(usize),
     /// A new process in its place.
     Restart(usize),
+    /// The next render of the page fails.
+    Fail(usize),
+    /// Whether the page may be shared, from its next render on.
+    Draft(usize, bool),
     LoseLedger,
     /// What `Restore` brings back.
     Dump,
     Restore,
 }
 
-fn ops() -> impl Strategy<Value = Vec<Op>> {
+/// What all nodes are told about unknown entries, and what happens.
+type Case = (OnUnknown, Vec<Op>);
+
+fn plays() -> impl Strategy<Value = Case> {
     let node = || 0..NODES;
     let trouble = prop_oneof![
         Just(Trouble::Errors),
         Just(Trouble::Hangs),
+        Just(Trouble::Late),
+        Just(Trouble::LateAnswers),
         Just(Trouble::NoChanges),
+        Just(Trouble::Slow),
+        Just(Trouble::NoMarks),
         Just(Trouble::NoAnswers),
         Just(Trouble::NoHints),
         Just(Trouble::Corrupt),
@@ -98,23 +120,26 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => (node(), trouble).prop_map(|(node, trouble)| Op::Trouble(node, trouble)),
         2 => node().prop_map(Op::Heal),
         2 => node().prop_map(Op::Restart),
+        1 => (0..PAGES.len()).prop_map(Op::Fail),
+        1 => (0..PAGES.len(), any::<bool>()).prop_map(|(page, draft)| Op::Draft(page, draft)),
         1 => Just(Op::LoseLedger),
         1 => Just(Op::Dump),
         1 => Just(Op::Restore),
     ];
-    prop::collection::vec(op, 1..36)
+    let on_unknown = prop_oneof![2 => Just(OnUnknown::Render), 1 => Just(OnUnknown::ServeStale)];
+    (on_unknown, prop::collection::vec(op, 1..36))
 }
 
-fn play(ops: &[Op]) -> Result<(), TestCaseError> {
+fn play((on_unknown, ops): &Case) -> Result<(), TestCaseError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(Play::new().run(ops)).map_err(TestCaseError::fail)
+    runtime.block_on(Play::new(*on_unknown).run(ops)).map_err(TestCaseError::fail)
 }
 
 /// I5, R27, CASES 109, 131: no order breaks the promise.
 #[test]
 fn no_order_among_nodes_breaks_the_promise() {
     let config = Config { cases: cases().div_ceil(4), failure_persistence: None, ..Config::default() };
-    if let Err(problem) = TestRunner::new(config).run(&ops(), |ops| play(&ops)) {
+    if let Err(problem) = TestRunner::new(config).run(&plays(), |case| play(&case)) {
         panic!("{problem}");
     }
 }
@@ -134,7 +159,7 @@ fn without_a_rule_some_order_among_nodes_does() {
     ] {
         let config = Config { cases: 20_000, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
         let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-        let broken = without(rules, || runner.run(&ops(), |ops| play(&ops)));
+        let broken = without(rules, || runner.run(&plays(), |case| play(&case)));
         assert!(broken.is_err(), "{rules:?}: no order in which it is needed");
     }
 }

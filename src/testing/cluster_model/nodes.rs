@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use axum::Router;
 
-use super::{NODES, Trouble};
+use super::Trouble;
 use crate::Isr;
+use crate::config::OnUnknown;
 use crate::store::StoreErrorKind;
 use crate::testing::model::world::{Floor, PAGES, SOURCES, STREAMED, World, app};
 use crate::testing::{Fault, Faults, FaultyStore, ManualClock, MemoryStore, Operation};
@@ -15,6 +16,10 @@ pub(super) const MAX_UNVERIFIED: Duration = Duration::from_secs(5);
 
 /// So long after the last trouble the store is asked again: a probe, and a round.
 const RECOVERY: Duration = Duration::from_secs(2);
+
+/// Of an answer: more than a read may take, and less.
+const LATE: Duration = Duration::from_millis(300);
+const SLOW: Duration = Duration::from_millis(60);
 
 pub(super) struct Node {
     pub(super) isr: Isr,
@@ -28,23 +33,28 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn start(n: usize, process: usize, clock: ManualClock, store: &MemoryStore, world: &World) -> Self {
+    pub(super) fn start(process: usize, clock: ManualClock, store: &MemoryStore, world: &World, on: OnUnknown) -> Self {
         let (store, faults) = FaultyStore::new(store.clone());
         let builder = Isr::builder().memory_bytes(16 << 20).clock(clock.clone()).deployment_id("d").max_marks(4);
         // Renders stop for as long as the order wants.
         let builder = builder.render_timeout(Duration::from_secs(100_000));
-        let isr = builder.store(store).coherence(COHERENCE).max_unverified(MAX_UNVERIFIED).build().unwrap();
-        debug_assert!(n < NODES);
+        let builder = builder.coherence(COHERENCE).max_unverified(MAX_UNVERIFIED).on_unknown(on);
+        let isr = builder.store(store).build().unwrap();
         Self { app: app(world, &isr), isr, clock, faults, process, troubled: false, healed_at: None }
     }
 
     pub(super) fn trouble(&mut self, trouble: Trouble) {
+        let late = |by| Fault::After(Box::new(Fault::Delay(by)));
         let unavailable = || Fault::Error(StoreErrorKind::Unavailable);
         match trouble {
             Trouble::Errors => self.faults.set_all(&unavailable()),
             Trouble::Hangs => self.faults.set_all(&Fault::Hang),
+            Trouble::Late => self.faults.set_all(&Fault::Delay(LATE)),
+            Trouble::LateAnswers => self.faults.set_all(&late(LATE)),
             Trouble::NoChanges => self.faults.set(Operation::Changes, Fault::Hang),
-            Trouble::NoAnswers => self.faults.set(Operation::Invalidate, Fault::lost_answer()),
+            Trouble::Slow => return self.faults.set_all(&late(SLOW)),
+            Trouble::NoMarks => return self.faults.set(Operation::Invalidate, unavailable()),
+            Trouble::NoAnswers => return self.faults.set(Operation::Invalidate, Fault::lost_answer()),
             Trouble::NoHints => return self.faults.set(Operation::Hint, Fault::Hang),
             Trouble::Corrupt => return self.faults.set(Operation::Get, Fault::Corrupt),
             Trouble::Swap => return self.faults.set(Operation::Get, Fault::Swap),
@@ -84,6 +94,13 @@ pub(super) struct Said {
     pub(super) source_versions: Floor,
     pub(super) expires: bool,
     pub(super) known: Known,
+}
+
+impl Said {
+    /// The ledger that had it is lost, and what is unknown is served as stale.
+    pub(super) fn weaken(&mut self) {
+        self.expires = false;
+    }
 }
 
 /// What may be shown of a page by a node that is asked now: at least this, by state.

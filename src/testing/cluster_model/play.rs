@@ -9,6 +9,7 @@ use futures_util::poll;
 
 use super::nodes::{Floors, Known, Node, Said, floors};
 use super::{NODES, Op};
+use crate::config::OnUnknown;
 use crate::store::Store as _;
 use crate::testing::model::Target;
 use crate::testing::model::visitor::{Visitor, visit};
@@ -27,6 +28,7 @@ struct Saying {
 
 pub(super) struct Play {
     world: World,
+    on_unknown: OnUnknown,
     store: MemoryStore,
     /// Of the store.
     clock: ManualClock,
@@ -41,12 +43,13 @@ pub(super) struct Play {
 }
 
 impl Play {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(on_unknown: OnUnknown) -> Self {
         let (world, clock) = (World::default(), ManualClock::new());
         // So few marks that they are folded.
         let store = MemoryStore::new().clock(clock.clone()).max_marks(4);
         let mut play = Self {
             world,
+            on_unknown,
             store,
             clock,
             now: Duration::ZERO,
@@ -62,15 +65,15 @@ impl Play {
             let clock = ManualClock::new();
             clock.advance(Duration::from_secs(60));
             clock.rewind(Duration::from_secs(30 * n as u64));
-            let node = play.start(n, clock);
+            let node = play.start(clock);
             play.nodes.push(node);
         }
         play
     }
 
-    fn start(&mut self, n: usize, clock: ManualClock) -> Node {
+    fn start(&mut self, clock: ManualClock) -> Node {
         self.processes += 1;
-        Node::start(n, self.processes, clock, &self.store, &self.world)
+        Node::start(self.processes, clock, &self.store, &self.world, self.on_unknown)
     }
 
     pub(super) async fn run(mut self, ops: &[Op]) -> Result<(), String> {
@@ -107,11 +110,26 @@ impl Play {
                         said.known = Known::Lost;
                     }
                 }
-                self.nodes[n] = self.start(n, clock);
+                self.nodes[n] = self.start(clock);
             }
-            Op::LoseLedger => self.store.lose_ledger(),
+            Op::Fail(page) => self.world.lock().fails[page] = true,
+            Op::Draft(page, draft) => self.world.lock().draft[page] = draft,
+            Op::LoseLedger => {
+                self.store.lose_ledger();
+                self.lose();
+            }
             Op::Dump => self.dump = Some((self.store.ledger_snapshot(), self.now)),
             Op::Restore => self.restore().await,
+        }
+    }
+
+    /// What the ledger had is not in it any more.
+    fn lose(&mut self) {
+        if self.on_unknown == OnUnknown::ServeStale {
+            let said = self.said.iter_mut().filter(|said| said.known != Known::Here);
+            // Of a verb that has not returned, nobody here knows whether the ledger had it.
+            let saying = self.saying.iter_mut().map(|saying| &mut saying.said);
+            said.chain(saying).for_each(Said::weaken);
         }
     }
 
@@ -132,6 +150,7 @@ impl Play {
                 backing.round(shared).await.unwrap();
             }
         }
+        self.lose();
         let after = self.store.changes(None, 2).await.map(epoch).unwrap();
         if before == after {
             for said in &mut self.said {
@@ -239,7 +258,11 @@ impl Play {
         for n in 0..NODES {
             self.nodes[n].heal(self.now);
         }
-        self.world.lock().free = true;
+        {
+            let mut state = self.world.lock();
+            state.free = true;
+            (state.fails, state.draft) = Default::default();
+        }
         self.rest().await;
         self.advance(Duration::from_secs(8)).await;
         if !self.visitors.is_empty() || !self.saying.is_empty() {
