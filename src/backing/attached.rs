@@ -99,7 +99,7 @@ impl Backing {
 
     /// Until an invalidation is in effect in every process.
     pub(crate) fn everywhere(&self) -> Duration {
-        self.verified.coherence + self.guard.profile().late
+        self.verified.coherence.saturating_add(self.guard.profile().late)
     }
 
     pub(crate) fn unsent_marks(&self) -> usize {

@@ -10,9 +10,10 @@ use axum::Router;
 use axum::extract::Path;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use axum_isr::store::Store;
+use axum_isr::store::{Changes, Cursor, Item, Mark, Profile, Put, Stamped, Store, StoreError, StoreKey, Version};
 use axum_isr::testing::ManualClock;
 use axum_isr::{Isr, IsrBuilder, Render, RouteConfig};
+use bytes::Bytes;
 
 use crate::common::{settled, until};
 
@@ -81,5 +82,39 @@ impl Node {
             stats.waiting_writes == 0 && stats.store_writes + stats.store_unwritten >= stats.stored
         })
         .await;
+    }
+}
+
+/// A store with another profile, and without leases, as a disk is.
+pub struct Leaseless<S>(pub S, pub Profile);
+
+#[async_trait::async_trait]
+impl<S: Store> Store for Leaseless<S> {
+    fn profile(&self) -> Profile {
+        self.1.clone()
+    }
+
+    async fn get(&self, key: &StoreKey) -> Result<Option<Bytes>, StoreError> {
+        self.0.get(key).await
+    }
+
+    async fn put(&self, item: &Item) -> Result<Put, StoreError> {
+        self.0.put(item).await
+    }
+
+    async fn remove(&self, key: &StoreKey, upto: Version) -> Result<(), StoreError> {
+        self.0.remove(key, upto).await
+    }
+
+    async fn invalidate(&self, marks: &[Mark], fresh: u64) -> Result<Stamped, StoreError> {
+        self.0.invalidate(marks, fresh).await
+    }
+
+    async fn changes(&self, after: Option<&Cursor>, fresh: u64) -> Result<Changes, StoreError> {
+        self.0.changes(after, fresh).await
+    }
+
+    async fn hint(&self) {
+        self.0.hint().await;
     }
 }
