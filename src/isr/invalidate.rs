@@ -1,5 +1,7 @@
 //! Invalidation on demand.
 
+use std::panic::catch_unwind;
+
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -32,8 +34,11 @@ impl Invalidated {
     /// for. Without a store there is no other one, and it returns at once.
     pub async fn everywhere(&self) {
         let Some(at) = self.everywhere else { return };
-        if Handle::try_current().is_ok() {
-            return tokio::time::sleep_until(at).await;
+        // A runtime without timers says so by a panic, and there is no other way to ask.
+        if Handle::try_current().is_ok()
+            && let Ok(timer) = catch_unwind(|| tokio::time::sleep_until(at))
+        {
+            return timer.await;
         }
         // Outside of tokio there is nothing else that wakes.
         let (done, wait) = oneshot::channel::<()>();

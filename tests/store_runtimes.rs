@@ -1,0 +1,89 @@
+//! A store and more runtimes than one, or none.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+#[path = "common/nodes.rs"]
+mod nodes;
+#[path = "common/trouble.rs"]
+mod trouble;
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use axum_isr::Isr;
+use axum_isr::testing::MemoryStore;
+use common::seen;
+use tokio::runtime::{Builder, Runtime};
+use trouble::{Cluster, SECOND};
+
+/// Whose time passes when nothing else is to be done.
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+/// Runs a future without a runtime.
+fn run<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(done) => return done,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// R27: the runtime of the first call has ended; those on the next one are told of what others expire all the same.
+#[test]
+fn the_ledger_is_followed_on_the_next_runtime() {
+    let cluster = Cluster::new();
+    let (node, other) = (cluster.healthy(), cluster.healthy());
+    let first = runtime();
+    first.block_on(async {
+        node.isr.revalidate_tag("at the start").await.unwrap();
+        seen(&node.app, "/p/before").await;
+    });
+    drop(first);
+    runtime().block_on(async {
+        for path in ["/p/before", "/p/a"] {
+            seen(&node.app, path).await;
+            assert_eq!(seen(&node.app, path).await.0, "HIT");
+        }
+        for version in 1..4 {
+            cluster.source.publish();
+            other.isr.expire_tags(["p:before", "p:a"]).await.unwrap();
+            cluster.pass(SECOND).await;
+            assert_eq!(seen(&node.app, "/p/before").await.1, format!("before version {version}"));
+            assert_eq!(seen(&node.app, "/p/a").await.1, format!("a version {version}"));
+        }
+    });
+}
+
+/// R26: whoever made a mark may wait for it to be everywhere wherever he likes.
+#[test]
+fn waiting_for_everywhere_needs_no_runtime_with_timers() {
+    const COHERENCE: Duration = Duration::from_millis(50);
+    let with = Builder::new_current_thread().enable_all().build().unwrap();
+    let without = Builder::new_current_thread().build().unwrap();
+    let isr = Isr::builder().deployment_id("one").store(MemoryStore::new()).coherence(COHERENCE).build().unwrap();
+    let waits: [&dyn Fn(&axum_isr::Invalidated); 3] =
+        [&|report| with.block_on(report.everywhere()), &|report| run(report.everywhere()), &|report| {
+            without.block_on(report.everywhere());
+        }];
+    for (n, wait) in waits.into_iter().enumerate() {
+        let began = Instant::now();
+        let report = with.block_on(isr.expire_all()).unwrap();
+        wait(&report);
+        assert!(began.elapsed() >= COHERENCE, "{n}: {:?}", began.elapsed());
+        // It is everywhere now.
+        wait(&report);
+    }
+}
