@@ -232,6 +232,37 @@ async fn own_marks_are_repeated_after_a_connection_was_lost() {
     assert!(seen[&tag("kept")] < newer.stamp && seen[&tag("lost")] < newer.stamp && seen[&tag("new")] == newer.stamp);
 }
 
+/// Neither own marks that are repeated nor new ones hide that what was seen of the ledger is lost.
+#[tokio::test]
+async fn a_ledger_that_has_lost_what_was_seen_is_renewed_before_it_is_added_to() {
+    for made in [&[][..], &[tag("own")]] {
+        for marks_first in [true, false] {
+            let mut server = Server::start();
+            let store = connect(&server).await;
+            let other = connect(&server).await;
+            other.invalidate(&[tag("kept")], 1).await.unwrap();
+            server.save();
+            other.invalidate(&[tag("lost")], 1).await.unwrap();
+            let seen = store.changes(None, 1).await.unwrap();
+            drop(other);
+            store.invalidate(made, 1).await.unwrap();
+            server.restart();
+            let mut expected: HashSet<Mark> = made.iter().cloned().collect();
+            if marks_first {
+                let new = [tag("new")];
+                let stamped = eventually("connected", async || store.invalidate(&new, 2).await.ok()).await;
+                assert_eq!(stamped.epoch, 2, "{made:?}");
+                expected.extend(new);
+            }
+            let after = Some(&seen.cursor);
+            let changes = eventually("connected", async || store.changes(after, 2).await.ok()).await;
+            assert_eq!(changes.epoch, 2, "{made:?} {marks_first}");
+            let told: HashSet<Mark> = changes.marks.into_iter().map(|(mark, _)| mark).collect();
+            assert_eq!(told, expected, "{marks_first}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_ledger_is_corrupt_and_left_alone() {
     for foreign in [

@@ -158,3 +158,59 @@ async fn what_was_expired_stays_so_when_an_old_dump_comes_back() {
         assert_eq!(seen(&node.app, "/p/a").await.1, "a version 1");
     }
 }
+
+/// The same where whoever made the mark has ended, and another process, which has seen it, is the only one that can tell.
+async fn an_old_dump_is_noticed(before: &[&str], after: impl AsyncFn(&Node) -> bool) {
+    let mut server = Server::start();
+    let source = Source::default();
+    let (one, other) = (node(connect(&server).await, &source), node(connect(&server).await, &source));
+    one.isr.expire_tag("another").await.unwrap();
+    fetch(&one.app, "/p/a").await;
+    written(&one).await;
+    shows(&other, "/p/a", "a version 0").await;
+    server.save();
+    source.publish();
+    one.isr.expire_tag("p:a").await.unwrap().everywhere().await;
+    assert_eq!(seen(&other.app, "/p/a").await.1, "a version 1");
+    drop(one);
+    for tag in before {
+        other.isr.expire_tag(tag).await.unwrap();
+    }
+    server.restart();
+    // Up to what has been seen there is no mark in the ledger but those that are repeated and those of now.
+    eventually("it is connected again", async || after(&other).await.then_some(())).await;
+    let cold = node(connect(&server).await, &source);
+    assert_eq!(seen(&cold.app, "/p/a").await.1, "a version 1");
+    assert_eq!(seen(&other.app, "/p/a").await.1, "a version 1");
+}
+
+/// The store is asked again, and the ledger was since.
+async fn has_looked(node: &Node) -> bool {
+    let before = node.isr.stats();
+    fetch(&node.app, &format!("/p/else-{}", before.misses)).await;
+    let is_asked = node.isr.stats().store_misses > before.store_misses;
+    if is_asked {
+        tokio::time::sleep(3 * COHERENCE).await;
+    }
+    is_asked
+}
+
+/// I5: somebody has seen more of the ledger than the dump has.
+#[tokio::test]
+async fn an_old_dump_is_noticed_by_who_has_seen_more() {
+    an_old_dump_is_noticed(&[], has_looked).await;
+}
+
+/// I5: marks of the last minute are repeated on a new connection, and are newer than what was lost.
+#[tokio::test]
+async fn repeated_marks_do_not_hide_that_an_old_dump_came_back() {
+    an_old_dump_is_noticed(&["unrelated"], has_looked).await;
+}
+
+/// I5: so is the first mark that is made after it.
+#[tokio::test]
+async fn a_new_mark_does_not_hide_that_an_old_dump_came_back() {
+    for before in [&[][..], &["unrelated"]] {
+        an_old_dump_is_noticed(before, async |node| node.isr.expire_tag("new").await.is_ok()).await;
+    }
+}

@@ -14,16 +14,18 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_isr::store::{Store, StoreErrorKind};
-use axum_isr::testing::{Fault, Operation};
+use axum_isr::testing::{Fault, FaultyStore, MemoryStore, Operation};
 use axum_isr::{Isr, RouteConfig};
 use common::{Handler, let_run, seen, until};
 use futures_util::future::{join, join_all};
 use http::StatusCode;
 use tokio::time::Instant;
-use trouble::{Cluster, GRAIN, SECOND};
+use trouble::{Cluster, GRAIN, SECOND, timed};
 
 const MILLI: Duration = Duration::from_millis(1);
 const LEASE_WAIT: Duration = Duration::from_secs(5);
+/// At a lease that somebody else has.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
 
 type Make = Arc<dyn Fn(usize) -> Response + Send + Sync>;
 
@@ -288,5 +290,101 @@ async fn who_has_waited_looks_for_the_page_once_more() {
             let (state, _, took) = asked(&slow.member()).await;
             assert!(state == "MISS" && took <= 50 * MILLI + GRAIN, "{state} {took:?}");
         }
+    }
+}
+
+/// I6: a page is still on its way to the store when it is expired. Its process does not wait for its own lease, and the
+/// newer one is what the store has in the end.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_lease_of_its_own_process() {
+    let cluster = Cluster::new();
+    let node = cluster.troubled();
+    cluster.faults.set(Operation::Put, Fault::Delay(900 * MILLI));
+    for n in 0..60 {
+        seen(&node.app, &format!("/p/{n}")).await;
+    }
+    cluster.source.publish();
+    // Being written, and waiting for that.
+    for n in [0, 50] {
+        assert_eq!(cluster.memory.entries(), 0);
+        node.isr.expire_tag(format!("p:{n}")).await.unwrap();
+        let (state, text, took) = timed(&node.app, &format!("/p/{n}")).await;
+        assert_eq!((state, text), ("MISS", format!("{n} version 1")));
+        assert!(took <= GRAIN, "{n}: {took:?}");
+    }
+    cluster.pass(20 * SECOND).await;
+    assert_eq!((node.isr.stats().waiting_writes, cluster.memory.entries()), (0, 60));
+    for n in [0, 50] {
+        let (state, text) = seen(&cluster.healthy().app, &format!("/p/{n}")).await;
+        assert_eq!((state, text), ("HIT", format!("{n} version 1")));
+    }
+}
+
+/// I6: nor is a regeneration left to others because of it.
+#[tokio::test(start_paused = true)]
+async fn a_regeneration_is_not_refused_because_of_a_lease_of_its_own_process() {
+    let cluster = Cluster::new();
+    let node = cluster.troubled();
+    cluster.faults.set(Operation::Put, Fault::Delay(300 * MILLI));
+    assert_eq!(seen(&node.app, "/p/a").await.0, "MISS");
+    cluster.source.publish();
+    let progress = node.isr.regenerate_path("/p/a").await.unwrap().finished().await;
+    assert_eq!(cluster.memory.entries(), 0, "the first one is not written yet");
+    assert_eq!((progress.total, progress.done, progress.failed), (1, 1, 0));
+    assert_eq!(seen(&node.app, "/p/a").await, ("HIT", "a version 1".into()));
+}
+
+/// I6: what cannot be written for want of room has a lease all the same, which is given back.
+#[tokio::test(start_paused = true)]
+async fn a_page_that_there_is_no_room_to_write_leaves_no_lease() {
+    let cluster = Cluster::new();
+    let member = |store: FaultyStore<MemoryStore>| {
+        let builder = Isr::builder().clock(cluster.clock.clone()).store(store).deployment_id("one");
+        let isr = builder.memory_bytes(16 << 20).build().unwrap();
+        let config = RouteConfig::revalidate(60 * SECOND);
+        let app = Router::new().route("/p/{n}", get(|| async { "x".repeat(500_000) })).route_layer(isr.layer(config));
+        Member { isr, app }
+    };
+    let one = member(cluster.faulty.clone());
+    cluster.faults.set(Operation::Put, Fault::Hang);
+    let mut last = 0;
+    while one.isr.stats().store_unwritten == 0 {
+        last += 1;
+        assert!(last < 30, "it takes everything: {:?}", one.isr.stats());
+        assert_eq!(seen(&one.app, &format!("/p/{last}")).await.0, "MISS");
+        let_run().await;
+    }
+    let other = member(FaultyStore::new(cluster.memory.clone()).0);
+    let (state, _, took) = timed(&other.app, &format!("/p/{last}")).await;
+    assert_eq!(state, "MISS");
+    assert!(took <= 2 * FIRST_LOOK + GRAIN, "{took:?}");
+    // One that is being written still has its lease.
+    let (_, _, took) = timed(&other.app, "/p/1").await;
+    assert!(took > SECOND / 2, "{took:?}");
+}
+
+/// Two processes are told to regenerate a page, one after the other, or one whose holder has died: none of them fails
+/// for the other's lease, and each has a page that was begun after it was told.
+#[tokio::test(start_paused = true)]
+async fn a_regeneration_waits_for_a_lease_of_another_process() {
+    // Longer than somebody waits for a lease, too.
+    for (takes, dies) in [(SECOND, false), (7 * SECOND, false), (SECOND, true)] {
+        let slow = Slow::new(takes);
+        let (one, other) = (slow.troubled(), slow.member());
+        asked(&one).await;
+        until(|| one.isr.stats().store_writes == 1).await;
+        assert_eq!(asked(&other).await.0, "HIT");
+        if dies {
+            slow.cluster.faults.set(Operation::Put, Fault::Hang);
+            slow.cluster.faults.set(Operation::Release, Fault::Hang);
+        }
+        let first = one.isr.regenerate_path("/p").await.unwrap();
+        slow.cluster.pass(100 * MILLI).await;
+        assert_eq!(slow.renders(), 2);
+        let second = other.isr.regenerate_path("/p").await.unwrap();
+        let (first, second) = join(first.finished(), second.finished()).await;
+        assert_eq!((first.done, first.failed), (1, 0), "{takes:?} {dies}");
+        assert_eq!((second.done, second.failed), (1, 0), "{takes:?} {dies}");
+        assert_eq!(asked(&other).await, ("HIT", "render 3".into(), Duration::ZERO), "{takes:?} {dies}");
     }
 }

@@ -15,14 +15,17 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum_isr::store::StoreErrorKind;
+use axum_isr::store::{Profile, Store, StoreErrorKind};
 use axum_isr::testing::{Fault, Operation};
-use axum_isr::{Isr, RouteConfig};
+use axum_isr::{Isr, IsrBuilder, RouteConfig};
 use common::{Handler, body, fetch, head, header, let_run, seen, send, settled, state, until};
 use http::StatusCode;
+use nodes::Leaseless;
 use trouble::{Cluster, SECOND};
 
 const MINUTE: Duration = Duration::from_secs(60);
+const MILLI: Duration = Duration::from_millis(1);
+const DOWN: Fault = Fault::Error(StoreErrorKind::Unavailable);
 
 /// What the page is just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,8 +104,12 @@ impl Fickle {
     }
 
     fn member(&self) -> Member {
-        let builder = Isr::builder().clock(self.cluster.clock.clone()).store(self.cluster.faulty.clone());
-        let isr = builder.deployment_id("one").build().unwrap();
+        self.with(self.cluster.faulty.clone(), |builder| builder)
+    }
+
+    fn with(&self, store: impl Store, set: impl FnOnce(IsrBuilder) -> IsrBuilder) -> Member {
+        let builder = Isr::builder().clock(self.cluster.clock.clone()).store(store).deployment_id("one");
+        let isr = set(builder).build().unwrap();
         let config = RouteConfig::revalidate(MINUTE).expire(60 * MINUTE);
         let app = Router::new().route("/p", get(self.page.clone())).route_layer(isr.layer(config));
         Member { isr, app }
@@ -110,7 +117,10 @@ impl Fickle {
 
     /// A node that has rendered the page well, and the store has it.
     async fn filled(&self) -> Member {
-        let member = self.member();
+        self.fill(self.member()).await
+    }
+
+    async fn fill(&self, member: Member) -> Member {
         assert_eq!(seen(&member.app, "/p").await.0, "MISS");
         until(|| member.isr.stats().store_writes == 1).await;
         assert_eq!(self.cluster.memory.entries(), 1);
@@ -210,6 +220,95 @@ async fn an_entry_that_cannot_be_removed_is_not_served_here() {
         assert_eq!(fickle.cluster.memory.entries(), 1);
         assert_eq!(seen(&one.app, "/p").await.0, "", "{fault:?}");
     }
+}
+
+/// I2: what a veto is about may still be on its way to the store. It is removed after it has got there.
+#[tokio::test(start_paused = true)]
+async fn a_veto_is_not_overtaken_by_the_write_of_what_it_vetoes() {
+    for leases in [true, false] {
+        for veto in VETOES {
+            let fickle = Fickle::new();
+            let one = if leases {
+                fickle.member()
+            } else {
+                let profile = Profile::new("leaseless").with_newest_wins();
+                fickle.with(Leaseless(fickle.cluster.faulty.clone(), profile), |builder| builder)
+            };
+            fickle.cluster.faults.once(Operation::Put, Fault::Delay(600 * MILLI));
+            assert_eq!(seen(&one.app, "/p").await.0, "MISS");
+            fickle.cluster.pass(50 * MILLI).await;
+            assert_eq!((fickle.cluster.faults.calls(Operation::Put), fickle.cluster.memory.entries()), (1, 0));
+            fickle.is(veto);
+            let progress = one.isr.regenerate_path("/p").await.unwrap().finished().await;
+            assert_eq!((progress.done, progress.failed), (0, 1), "{veto:?}");
+            assert_eq!(seen(&one.app, "/p").await.0, "", "{veto:?}");
+            assert_eq!(fickle.cluster.memory.entries(), 0, "it is not there yet");
+            fickle.cluster.pass(3 * SECOND).await;
+            assert_eq!(one.isr.stats().store_writes, 1, "it got there, {leases} {veto:?}");
+            assert_eq!(fickle.cluster.memory.entries(), 0, "{leases} {veto:?}");
+        }
+    }
+}
+
+/// I2: a veto during an outage is made up for when the store is back, before a cold node can find the page.
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_failed_is_made_up_for() {
+    for fault in [DOWN, Fault::Hang, Fault::Panic, Fault::Error(StoreErrorKind::Denied)] {
+        for everything in [true, false] {
+            let fickle = Fickle::new();
+            let one = fickle.filled().await;
+            fickle.is(Now::Unauthorized);
+            if everything {
+                fickle.cluster.faults.set_all(&fault);
+            } else {
+                fickle.cluster.faults.set(Operation::Remove, fault.clone());
+            }
+            fickle.cluster.pass(MINUTE + SECOND).await;
+            seen(&one.app, "/p").await;
+            fickle.cluster.pass(3 * SECOND).await;
+            assert_eq!(seen(&one.app, "/p").await.0, "", "{fault:?}");
+            assert_eq!(fickle.cluster.memory.entries(), 1, "{fault:?}");
+            fickle.cluster.faults.clear();
+            // A probe a second, and nobody has to ask for the page.
+            fickle.cluster.pass(5 * SECOND).await;
+            assert_eq!(fickle.cluster.memory.entries(), 0, "{fault:?} {everything}");
+            assert_eq!(seen(&fickle.member().app, "/p").await.0, "", "{fault:?}");
+        }
+    }
+}
+
+/// I2: nor is it lost where there is no room for it among what waits to be written.
+#[tokio::test(start_paused = true)]
+async fn a_removal_for_which_there_was_no_room_is_made_up_for() {
+    let fickle = Fickle::new();
+    let small = fickle.with(fickle.cluster.faulty.clone(), |builder| builder.memory_bytes(16 << 20));
+    let one = fickle.fill(small).await;
+    fickle.cluster.faults.set(Operation::Put, Fault::Hang);
+    // Large ones, and then those that take no more room than a removal does.
+    let crowd = async |sort: &str, most: usize, bytes: usize| {
+        for n in 0..most {
+            let before = one.isr.stats().store_unwritten;
+            let name = format!("{sort} {n}");
+            one.isr.data(&name).get_or_init(move || async move { "x".repeat(bytes) }).await.unwrap();
+            let_run().await;
+            if one.isr.stats().store_unwritten > before {
+                return;
+            }
+        }
+        panic!("there is room for {most} of {bytes} bytes");
+    };
+    crowd("large", 100, 400_000).await;
+    crowd("small", 5_000, 0).await;
+    fickle.is(Now::Unauthorized);
+    let unwritten = one.isr.stats().store_unwritten;
+    let progress = one.isr.regenerate_path("/p").await.unwrap().finished().await;
+    assert_eq!((progress.done, progress.failed), (0, 1));
+    assert!(one.isr.stats().store_unwritten > unwritten, "there was room");
+    assert_eq!(fickle.cluster.memory.entries(), 1);
+    fickle.cluster.faults.clear();
+    fickle.cluster.pass(3 * SECOND).await;
+    assert_eq!(fickle.cluster.memory.keys().iter().filter(|key| key.contains(":/p:")).count(), 0);
+    assert_eq!(seen(&fickle.member().app, "/p").await.0, "");
 }
 
 /// R6: a HEAD is answered from the store as a GET is, and fills it for GETs.
