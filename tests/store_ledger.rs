@@ -9,15 +9,20 @@ mod trouble;
 
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
 use axum_isr::config::OnUnknown;
 use axum_isr::store::StoreErrorKind;
-use axum_isr::testing::{Fault, ManualClock, Operation};
-use common::{let_run, seen, until};
-use nodes::Node;
+use axum_isr::testing::{Fault, FaultyStore, ManualClock, MemoryStore, Operation};
+use axum_isr::{Render, RouteConfig};
+use common::{Gate, let_run, seen, until};
+use nodes::{Node, Source};
 use tokio::time::Instant;
 use trouble::{Cluster, SECOND, rested, written};
 
 const DOWN: Fault = Fault::Error(StoreErrorKind::Unavailable);
+/// One that does not open the circuit breaker.
+const FULL: Fault = Fault::Error(StoreErrorKind::Full);
 const MILLI: Duration = Duration::from_millis(1);
 
 /// Two nodes that have `/p/a` in memory.
@@ -105,6 +110,46 @@ async fn a_report_is_waited_for_until_everybody_obeys() {
     }
 }
 
+/// I5: who comes to a render that has begun before an invalidation, and later than `coherence` after that, learns of it
+/// first.
+#[tokio::test(start_paused = true)]
+async fn who_joins_a_render_gets_nothing_that_was_expired_long_before() {
+    for late in [false, true] {
+        let cluster = Cluster::new();
+        cluster.faults.set(Operation::Hint, Fault::Hang);
+        let (other, node) = (cluster.healthy(), cluster.troubled());
+        let gate = Gate::closed();
+        let (inner, source) = (gate.clone(), cluster.source.clone());
+        let handler = move |render: Render| {
+            let (gate, source) = (inner.clone(), source.clone());
+            async move {
+                render.tag("p:a");
+                let text = format!("version {}", source.version());
+                gate.pass().await;
+                text
+            }
+        };
+        let config = RouteConfig::revalidate(60 * SECOND);
+        let app = Router::new().route("/gated", get(handler)).route_layer(node.isr.layer(config));
+        let visit = || {
+            let app = app.clone();
+            tokio::spawn(async move { seen(&app, "/gated").await })
+        };
+        let first = visit();
+        let_run().await;
+        cluster.source.publish();
+        other.isr.expire_tag("p:a").await.unwrap();
+        if late {
+            cluster.clock.advance(SECOND);
+        }
+        let second = visit();
+        let_run().await;
+        gate.open();
+        assert_eq!(second.await.unwrap(), ("MISS", format!("version {}", u8::from(late))));
+        first.await.unwrap();
+    }
+}
+
 /// A ledger that is lost: what was rendered before may have been invalidated by marks that are lost with it.
 #[tokio::test(start_paused = true)]
 async fn a_lost_ledger_makes_everything_unknown() {
@@ -152,6 +197,77 @@ async fn what_is_unknown_is_served_stale_if_so_configured() {
     assert_eq!(seen(&cold.app, "/p/far").await, page("STALE", "far", 0));
     rested(&cold).await;
     assert_eq!(seen(&cold.app, "/p/far").await, page("HIT", "far", 1));
+}
+
+/// I5: that is about marks that were lost, and not about those that the new ledger has, or is to have.
+#[tokio::test(start_paused = true)]
+async fn what_is_unknown_is_not_served_when_a_mark_that_is_known_expires_it() {
+    for fault in [None, Some(FULL)] {
+        let cluster = Cluster::new();
+        let one = cluster.healthy();
+        for path in ["/p/far", "/p/free"] {
+            seen(&one.app, path).await;
+        }
+        written(&one).await;
+        // Nobody is left who knows that there was another ledger.
+        drop(one);
+        cluster.memory.lose_ledger();
+        cluster.clock.advance(SECOND);
+        let cold = cluster.troubled_with(|builder| builder.on_unknown(OnUnknown::ServeStale));
+        seen(&cold.app, "/p/other").await;
+        written(&cold).await;
+        cluster.source.publish();
+        if let Some(fault) = &fault {
+            cluster.faults.set(Operation::Invalidate, fault.clone());
+        }
+        assert_eq!(cold.isr.expire_tag("p:far").await.is_err(), fault.is_some());
+        assert_eq!(cold.isr.stats().unsent_marks, usize::from(fault.is_some()));
+        assert_eq!(seen(&cold.app, "/p/far").await, page("MISS", "far", 1), "{fault:?}");
+        assert_eq!(seen(&cold.app, "/p/free").await, page("STALE", "free", 0), "{fault:?}");
+    }
+}
+
+/// I5: an answer of a ledger that is lost comes when the new one is known already, whose stamps are lower: the server
+/// that took over has a clock that is behind.
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_of_a_lost_ledger_hides_no_mark_of_the_new_one() {
+    let (clock, server) = (ManualClock::new(), ManualClock::new());
+    let memory = MemoryStore::new().clock(server.clone());
+    let (faulty, faults) = FaultyStore::new(memory.clone());
+    let source = Source::default();
+    let (node, other) = (Node::new(faulty, &clock, &source), Node::new(memory.clone(), &clock, &source));
+    let pass = async |steps: u32| {
+        for _ in 0..steps {
+            for clock in [&clock, &server] {
+                clock.advance(50 * MILLI);
+            }
+            tokio::time::sleep(50 * MILLI).await;
+        }
+    };
+    seen(&node.app, "/p/a").await;
+    seen(&other.app, "/p/b").await;
+    written(&node).await;
+    faults.once(Operation::Invalidate, Fault::After(Box::new(Fault::Delay(500 * MILLI))));
+    let isr = node.isr.clone();
+    let verb = tokio::spawn(async move { isr.expire_tag("p:a").await });
+    let_run().await;
+    memory.lose_ledger();
+    server.rewind(5 * SECOND);
+    pass(6).await;
+    clock.advance(SECOND);
+    server.advance(SECOND);
+    // Since it asks the ledger, it knows the new one.
+    seen(&node.app, "/p/x").await;
+    assert!(!verb.is_finished());
+    tokio::time::sleep(500 * MILLI).await;
+    verb.await.unwrap().unwrap();
+    source.publish();
+    assert_eq!(seen(&node.app, "/p/a").await.1, "a version 1");
+    written(&node).await;
+    source.publish();
+    other.isr.expire_tag("p:a").await.unwrap();
+    pass(20).await;
+    assert_eq!(seen(&node.app, "/p/a").await.1, "a version 2");
 }
 
 /// An old dump is restored: readers have seen what it does not have.
@@ -255,8 +371,8 @@ async fn the_promise_holds_whatever_the_clocks_say() {
     {
         let what = format!("{one_by} {other_by} {store_by}");
         let (clocks, store_clock) = ([moved(one_by), moved(other_by)], moved(store_by));
-        let memory = axum_isr::testing::MemoryStore::new().clock(store_clock.clone());
-        let source = nodes::Source::default();
+        let memory = MemoryStore::new().clock(store_clock.clone());
+        let source = Source::default();
         let nodes = clocks.each_ref().map(|clock| Node::new(memory.clone(), clock, &source));
         let pass = |by| clocks.iter().chain([&store_clock]).for_each(|clock| clock.advance(by));
         let mut version = 0;

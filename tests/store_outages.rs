@@ -45,6 +45,31 @@ async fn three_failures_in_a_row_open_the_breaker() {
     assert_eq!(node.isr.stats().store_errors, 3);
 }
 
+/// CASES 122, I6: reads alone hang. Neither what is written nor the ledger, which can be read, says that reads are well.
+#[tokio::test(start_paused = true)]
+async fn reads_that_hang_open_the_breaker_though_writes_go_well() {
+    let cluster = Cluster::new();
+    let node = warmed(&cluster).await;
+    cluster.faults.set(Operation::Get, Fault::Hang);
+    for n in 0..50 {
+        let (state, _, took) = timed(&node.app, &format!("/p/{n}")).await;
+        let waits = if n < 3 { READ..=READ + GRAIN } else { Duration::ZERO..=Duration::ZERO };
+        assert!(state == "MISS" && waits.contains(&took), "{n}: {state} {took:?}");
+        written(&node).await;
+        assert_eq!(node.isr.stats().store_circuit_open, n >= 2, "{n}");
+        // Rounds that go well do not close it.
+        cluster.pass(READ).await;
+    }
+    // And those before were written.
+    assert_eq!(node.isr.stats().store_writes, 3);
+    cluster.faults.clear();
+    cluster.recover(&node).await;
+    let other = cluster.healthy();
+    seen(&other.app, "/p/new").await;
+    written(&other).await;
+    assert_eq!(seen(&node.app, "/p/new").await.0, "HIT");
+}
+
 /// CASES 122: one probe a second, up to a quarter of a second later, of the ledger and of what is unsent; then everything.
 #[tokio::test(start_paused = true)]
 async fn a_probe_reads_the_ledger_and_sends_what_is_unsent_before_anything_else() {
@@ -253,4 +278,43 @@ fn the_ledger_is_followed_again_after_its_runtime_has_gone() {
         assert_eq!(seen(&node.app, "/p/new").await.0, "MISS");
         until(|| cluster.memory.keys().iter().any(|key| key.contains(":/p/new:"))).await;
     });
+}
+
+/// The runtime that asked the store first is kept and not driven, as that of a `main` which warms up before it serves:
+/// visitors on another one are none the worse.
+#[test]
+fn a_runtime_that_is_idle_is_not_relied_on() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let cluster = Cluster::new();
+    cluster.faults.set(Operation::Hint, Fault::Hang);
+    let (node, other) = (cluster.troubled(), cluster.healthy());
+    let idle = runtime();
+    idle.block_on(node.isr.revalidate_tag("warm")).unwrap();
+    runtime().block_on(async {
+        assert_eq!(seen(&node.app, "/p/a").await, ("MISS", "a version 0".into()));
+        for version in 1..=40 {
+            cluster.source.publish();
+            other.isr.expire_tag("p:a").await.unwrap();
+            cluster.pass(SECOND).await;
+            assert_eq!(seen(&node.app, "/p/a").await, ("MISS", format!("a version {version}")));
+            rested(&node).await;
+        }
+        // It reads entries, too.
+        seen(&other.app, "/p/b").await;
+        written(&other).await;
+        assert_eq!(seen(&node.app, "/p/b").await, ("HIT", "b version 40".into()));
+        // And when the store fails it finds that it is back.
+        cluster.faults.set_all(&DOWN);
+        for n in 0..3 {
+            node.isr.expire_tag(n.to_string()).await.unwrap_err();
+        }
+        assert!(node.isr.stats().store_circuit_open);
+        cluster.faults.clear();
+        for n in 0..5 {
+            cluster.pass(SECOND).await;
+            seen(&node.app, &format!("/p/{n}")).await;
+        }
+        assert!(!node.isr.stats().store_circuit_open);
+    });
+    drop(idle);
 }

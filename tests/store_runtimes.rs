@@ -87,3 +87,23 @@ fn waiting_for_everywhere_needs_no_runtime_with_timers() {
         wait(&report);
     }
 }
+
+/// The task that follows the ledger does not keep the store: its connections go with the last handle.
+#[tokio::test(start_paused = true)]
+async fn the_store_goes_with_the_last_handle() {
+    let cluster = Cluster::new();
+    let store = Arc::new(cluster.memory.clone());
+    let held = Arc::downgrade(&store);
+    let node = Node::with(store, &cluster.clock, &cluster.source, |builder| {
+        builder.deployment_id("one").coherence(Duration::from_secs(3_600))
+    });
+    seen(&node.app, "/p/a").await;
+    written(&node).await;
+    let isr = node.isr.clone();
+    drop(node);
+    tokio::time::sleep(SECOND).await;
+    assert!(held.upgrade().is_some(), "there is a handle");
+    drop(isr);
+    let_run().await;
+    assert!(held.upgrade().is_none());
+}

@@ -84,6 +84,35 @@ async fn what_others_render_meanwhile_is_not_used_here() {
     assert_eq!(seen(&node.app, "/p/new").await, ("MISS", "new version 1".into()));
 }
 
+/// I5, I6: whoever cannot tell the others is still told by them, and in time.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_takes_no_marks_still_tells_those_of_others() {
+    let slow = Fault::Delay(Duration::from_millis(900));
+    for fault in [FULL, DOWN, Fault::Error(StoreErrorKind::Denied), Fault::Hang, Fault::Panic, slow] {
+        let cluster = Cluster::new();
+        // Nobody is told before he asks.
+        cluster.faults.set(Operation::Hint, Fault::Hang);
+        let (other, node) = pair(&cluster).await;
+        cluster.faults.set(Operation::Invalidate, FULL);
+        for n in 0..5 {
+            node.isr.expire_tag(n.to_string()).await.unwrap_err();
+        }
+        cluster.faults.set(Operation::Invalidate, fault.clone());
+        cluster.pass(SHORT).await;
+        for version in 1..=3 {
+            cluster.source.publish();
+            other.isr.expire_tag("p:a").await.unwrap();
+            cluster.pass(SECOND).await;
+            assert_eq!(seen(&node.app, "/p/a").await.1, format!("a version {version}"), "{fault:?}");
+            rested(&node).await;
+        }
+        // What others have rendered is used all the while.
+        seen(&other.app, "/p/new").await;
+        written(&other).await;
+        assert_eq!(seen(&node.app, "/p/new").await.0, "HIT", "{fault:?}");
+    }
+}
+
 /// The order of calls is kept, and one that was lost on its way back is sent again.
 #[tokio::test(start_paused = true)]
 async fn a_mark_whose_answer_was_lost_is_sent_again() {

@@ -7,16 +7,18 @@ mod nodes;
 #[path = "common/trouble.rs"]
 mod trouble;
 
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::routing::get;
+use axum_isr::config::Clock;
 use axum_isr::store::StoreErrorKind;
-use axum_isr::testing::{Fault, Operation};
-use axum_isr::{Isr, RouteConfig};
+use axum_isr::testing::{Fault, ManualClock, Operation};
+use axum_isr::{CacheLife, Isr, RouteConfig};
 use common::data::{Source, quiet};
 use common::{seen, settled, until};
-use trouble::{Cluster, FIRST_WAIT, GRAIN, SECOND};
+use trouble::{Cluster, FIRST_WAIT, GRAIN, SECOND, timed};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -216,6 +218,86 @@ async fn a_store_in_trouble_does_not_keep_values_from_being_computed() {
             assert!(began.elapsed() <= FIRST_WAIT + GRAIN, "{fault:?}: {:?}", began.elapsed());
             assert_eq!(source.get(&other, name).await, own, "{fault:?} {name}");
         }
+    }
+}
+
+/// CASES 122, I6: all that a page is made from waits for the store together, once.
+#[tokio::test(start_paused = true)]
+async fn a_page_of_several_values_waits_for_the_store_once() {
+    for fault in [Fault::Hang, Fault::Delay(Duration::from_millis(90)), Fault::Delay(SECOND / 20)] {
+        let cluster = Cluster::new();
+        let isr = troubled(&cluster);
+        let inner = isr.clone();
+        let page = move || {
+            let inner = inner.clone();
+            async move {
+                let mut sum = 0;
+                for n in 0..6_u32 {
+                    sum += inner.data("n").arg(&n).get_or_init(move || async move { n }).await.unwrap();
+                }
+                sum.to_string()
+            }
+        };
+        let app = Router::new().route("/page", get(page)).route_layer(isr.layer(RouteConfig::revalidate(MINUTE)));
+        cluster.faults.set(Operation::Get, fault.clone());
+        let (state, text, took) = timed(&app, "/page").await;
+        assert_eq!((state, &*text), ("MISS", "15"));
+        assert!(took > Duration::ZERO && took <= FIRST_WAIT + GRAIN, "{fault:?}: {took:?}");
+    }
+}
+
+/// The clock is the application's, and may ask us something, also while what is kept cannot be verified.
+#[test]
+fn a_clock_that_asks_for_numbers_while_the_store_is_down() {
+    let (done, ended) = std::sync::mpsc::channel();
+    // A deadlock would hold this one for ever.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let cluster = Cluster::new();
+            let clock = Curious { inner: cluster.clock.clone(), isr: Arc::default() };
+            let builder = Isr::builder().clock(clock.clone()).store(cluster.faulty.clone());
+            let isr = builder.deployment_id("one").build().unwrap();
+            let inner = isr.clone();
+            let page = move || {
+                let inner = inner.clone();
+                async move {
+                    let value = inner.data("n").life(CacheLife::MAX).get_or_init(|| async { 7_u8 });
+                    value.await.unwrap().to_string()
+                }
+            };
+            let config = RouteConfig::revalidate(MINUTE);
+            let app = Router::new().route("/p/{slug}", get(page)).route_layer(isr.layer(config));
+            seen(&app, "/p/a").await;
+            cluster.pass(SECOND).await;
+            cluster.faults.set_all(&Fault::Error(StoreErrorKind::Unavailable));
+            cluster.pass(40 * SECOND).await;
+            assert!(clock.isr.set(isr.clone()).is_ok());
+            for slug in ["a", "b", "a"] {
+                assert_eq!(seen(&app, &format!("/p/{slug}")).await.1, "7");
+                settled(&isr).await;
+            }
+        });
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(MINUTE).unwrap();
+}
+
+#[derive(Clone)]
+struct Curious {
+    inner: ManualClock,
+    isr: Arc<OnceLock<Isr>>,
+}
+
+impl Clock for Curious {
+    fn wall(&self) -> SystemTime {
+        self.isr.get().map(Isr::stats);
+        self.inner.wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.isr.get().map(Isr::stats);
+        self.inner.monotonic()
     }
 }
 
