@@ -233,9 +233,9 @@ async fn what_is_unknown_is_not_served_when_a_mark_that_is_known_expires_it() {
 async fn a_late_answer_of_a_lost_ledger_hides_no_mark_of_the_new_one() {
     let (clock, server) = (ManualClock::new(), ManualClock::new());
     let memory = MemoryStore::new().clock(server.clone());
-    let (faulty, faults) = FaultyStore::new(memory.clone());
+    let (store, faults) = FaultyStore::new(memory.clone());
     let source = Source::default();
-    let (node, other) = (Node::new(faulty, &clock, &source), Node::new(memory.clone(), &clock, &source));
+    let (node, other) = (Node::new(store, &clock, &source), Node::new(memory.clone(), &clock, &source));
     let pass = async |steps: u32| {
         for _ in 0..steps {
             for clock in [&clock, &server] {

@@ -13,26 +13,17 @@ use axum_isr::store::StoreErrorKind;
 use axum_isr::testing::{Fault, Operation};
 use common::{let_run, seen, until};
 use futures_util::future::join_all;
-use nodes::Node;
 use tokio::time::Instant;
 use trouble::{Cluster, GRAIN, SECOND, rested, timed, written};
 
 const DOWN: Fault = Fault::Error(StoreErrorKind::Unavailable);
 const READ: Duration = Duration::from_millis(100);
 
-async fn warmed(cluster: &Cluster) -> Node {
-    let node = cluster.troubled();
-    seen(&node.app, "/p/warm").await;
-    written(&node).await;
-    let_run().await;
-    node
-}
-
 /// CASES 122: three failures in a row open it, and then nothing is asked.
 #[tokio::test(start_paused = true)]
 async fn three_failures_in_a_row_open_the_breaker() {
     let cluster = Cluster::new();
-    let node = warmed(&cluster).await;
+    let node = cluster.warmed().await;
     cluster.faults.set(Operation::Get, DOWN);
     // No success in between.
     cluster.faults.set(Operation::Put, Fault::Hang);
@@ -49,7 +40,7 @@ async fn three_failures_in_a_row_open_the_breaker() {
 #[tokio::test(start_paused = true)]
 async fn reads_that_hang_open_the_breaker_though_writes_go_well() {
     let cluster = Cluster::new();
-    let node = warmed(&cluster).await;
+    let node = cluster.warmed().await;
     cluster.faults.set(Operation::Get, Fault::Hang);
     for n in 0..50 {
         let (state, _, took) = timed(&node.app, &format!("/p/{n}")).await;
@@ -74,7 +65,7 @@ async fn reads_that_hang_open_the_breaker_though_writes_go_well() {
 #[tokio::test(start_paused = true)]
 async fn a_probe_reads_the_ledger_and_sends_what_is_unsent_before_anything_else() {
     let cluster = Cluster::new();
-    let node = warmed(&cluster).await;
+    let node = cluster.warmed().await;
     let calls = |operation| cluster.faults.calls(operation);
     cluster.faults.set_all(&DOWN);
     for n in 0..3 {
@@ -123,7 +114,7 @@ async fn probes_are_spread() {
     let mut firsts = Vec::new();
     for _ in 0..8 {
         let cluster = Cluster::new();
-        let node = warmed(&cluster).await;
+        let node = cluster.warmed().await;
         cluster.faults.set_all(&DOWN);
         while !node.isr.stats().store_circuit_open {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -188,7 +179,7 @@ async fn cut_off_a_page_is_fresh_for_a_while() {
 #[tokio::test(start_paused = true)]
 async fn cut_off_for_long_pages_are_rendered_every_so_often() {
     let cluster = Cluster::new();
-    let node = warmed(&cluster).await;
+    let node = cluster.warmed().await;
     cluster.faults.set_all(&Fault::Hang);
     let before = node.renders();
     for _ in 0..10 * 60 {
@@ -205,7 +196,7 @@ async fn cut_off_for_long_pages_are_rendered_every_so_often() {
 #[tokio::test(start_paused = true)]
 async fn visitors_share_a_look_at_the_ledger() {
     let cluster = Cluster::new();
-    let node = warmed(&cluster).await;
+    let node = cluster.warmed().await;
     let polls = || cluster.faults.calls(Operation::Changes);
     for round in 0..5 {
         cluster.clock.advance(2 * SECOND);
@@ -221,7 +212,7 @@ async fn visitors_share_a_look_at_the_ledger() {
 #[tokio::test(start_paused = true)]
 async fn a_ledger_that_hangs_is_waited_for_once() {
     let cluster = Cluster::new();
-    let node = warmed(&cluster).await;
+    let node = cluster.warmed().await;
     cluster.faults.set(Operation::Changes, Fault::Hang);
     cluster.clock.advance(2 * SECOND);
     let answers = join_all((0..100).map(|_| timed(&node.app, "/p/warm"))).await;
@@ -240,7 +231,7 @@ async fn a_ledger_that_hangs_is_waited_for_once() {
 #[tokio::test(start_paused = true)]
 async fn marks_that_cannot_be_sent_are_not_waited_for() {
     let cluster = Cluster::new();
-    let node = warmed(&cluster).await;
+    let node = cluster.warmed().await;
     cluster.faults.once(Operation::Invalidate, DOWN);
     cluster.faults.set(Operation::Invalidate, Fault::Hang);
     node.isr.expire_tag("other").await.unwrap_err();

@@ -9,7 +9,7 @@ use axum_isr::IsrBuilder;
 use axum_isr::testing::{Faults, FaultyStore, ManualClock, MemoryStore};
 use tokio::time::Instant;
 
-use crate::common::seen;
+use crate::common::{let_run, seen};
 use crate::nodes::{Node, Source};
 
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -53,6 +53,15 @@ impl Cluster {
 
     pub fn troubled_with(&self, set: impl FnOnce(IsrBuilder) -> IsrBuilder) -> Node {
         Node::with(self.faulty.clone(), &self.clock, &self.source, |builder| set(builder.deployment_id("one")))
+    }
+
+    /// One that has faults, and knows the ledger: it has `/p/warm`, and so has the store.
+    pub async fn warmed(&self) -> Node {
+        let node = self.troubled();
+        seen(&node.app, "/p/warm").await;
+        written(&node).await;
+        let_run().await;
+        node
     }
 
     /// Time passes, by the clock of the nodes and of their store, and by tokio's.
