@@ -296,8 +296,9 @@ fn a_runtime_that_is_idle_is_not_relied_on() {
         assert_eq!(seen(&node.app, "/p/b").await, ("HIT", "b version 40".into()));
         // And when the store fails it finds that it is back.
         cluster.faults.set_all(&DOWN);
-        for n in 0..3 {
-            node.isr.expire_tag(n.to_string()).await.unwrap_err();
+        for n in 0..5 {
+            cluster.pass(SECOND).await;
+            seen(&node.app, &format!("/p/down-{n}")).await;
         }
         assert!(node.isr.stats().store_circuit_open);
         cluster.faults.clear();

@@ -1,4 +1,4 @@
-//! A store and more runtimes than one, or none.
+//! A store and more runtimes than one, or none, and how long it is kept.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
@@ -13,10 +13,12 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use axum_isr::Isr;
-use axum_isr::testing::MemoryStore;
-use common::seen;
+use axum_isr::store::StoreErrorKind;
+use axum_isr::testing::{Fault, MemoryStore, Operation};
+use common::{let_run, seen};
+use nodes::Node;
 use tokio::runtime::{Builder, Runtime};
-use trouble::{Cluster, SECOND};
+use trouble::{Cluster, SECOND, written};
 
 /// Whose time passes when nothing else is to be done.
 fn runtime() -> Runtime {
@@ -86,6 +88,39 @@ fn waiting_for_everywhere_needs_no_runtime_with_timers() {
         // It is everywhere now.
         wait(&report);
     }
+}
+
+/// I5: the task that follows is on a runtime that is at rest, and one look fails: those who get what is in memory see to
+/// the next.
+#[test]
+fn hits_alone_find_that_the_store_is_back() {
+    let cluster = Cluster::new();
+    let (node, other) = (cluster.troubled(), cluster.healthy());
+    cluster.faults.set(Operation::Hint, Fault::Hang);
+    let idle = runtime();
+    idle.block_on(node.isr.revalidate_tag("warm")).unwrap();
+    runtime().block_on(async {
+        seen(&node.app, "/p/a").await;
+        for faults in [1, 10] {
+            seen(&node.app, "/p/a").await;
+            for _ in 0..faults {
+                cluster.faults.set(Operation::Changes, Fault::Error(StoreErrorKind::Unavailable));
+                cluster.pass(SECOND).await;
+                assert_eq!(seen(&node.app, "/p/a").await.0, "HIT");
+            }
+            cluster.faults.clear();
+            let version = cluster.source.publish();
+            other.isr.expire_tag("p:a").await.unwrap();
+            // A probe, and a look after it.
+            for _ in 0..4 {
+                cluster.pass(SECOND).await;
+                seen(&node.app, "/p/a").await;
+            }
+            assert_eq!(seen(&node.app, "/p/a").await, ("HIT", format!("a version {version}")));
+            assert!(!node.isr.stats().store_circuit_open);
+        }
+    });
+    drop(idle);
 }
 
 /// The task that follows the ledger does not keep the store: its connections go with the last handle.

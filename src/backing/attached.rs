@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::follow::{Following, fresh_epoch};
+use super::follow::Following;
+use super::round::fresh_epoch;
 use super::trust::{Trust, Verified};
 use super::unsent::Unsent;
 use super::write::Writes;

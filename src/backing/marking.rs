@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::attached::Backing;
-use super::follow::fresh_epoch;
+use super::round::fresh_epoch;
 use crate::isr::Shared;
 use crate::ledger::{Mark, Place};
 use crate::store::{StoreError, StoreErrorKind, Urgency};

@@ -1,7 +1,7 @@
 //! A handle's store: guarded, its ledger followed, its entries read when a page is missing and written behind.
 //!
 //! ```text
-//!            ┌── every half coherence, or on a hint ──► follow: flush unsent marks ─► changes ─► ledger::View
+//!            ┌── every half coherence, or on a hint ──► round: changes ─► ledger::View, and unsent marks are sent
 //!  Backing ──┤── a flight begins ─────────────────────► seek: get ─► judged ─► lease
 //!            └── a flight has landed ─────────────────► write: put, release (a few at once, newest first wins)
 //! ```
@@ -11,7 +11,8 @@
 //! - `attached`: the parts, and their settings.
 //! - `trust`: how far what is known of the ledger can be relied on.
 //! - `unsent`: marks that the ledger does not have yet.
-//! - `follow`: the task that follows the ledger, and probes a store that has failed.
+//! - `round`: one look at the ledger, which is the probe of a store that has failed.
+//! - `follow`: who makes rounds.
 //! - `marking`: an invalidation on its way to the ledger.
 //! - `seek`: an entry that is looked for, and the lease on making it.
 //! - `write`: entries on their way to the store.
@@ -19,6 +20,7 @@
 mod attached;
 mod follow;
 mod marking;
+mod round;
 mod seek;
 mod trust;
 mod unsent;

@@ -40,13 +40,16 @@ pub(super) struct Verified {
     as_of: AtomicU64,
     /// The last round failed.
     cut_off: AtomicBool,
+    /// Monotonic microseconds: when somebody who is served looks whether the store is back.
+    look_at: AtomicU64,
     pub(super) coherence: Duration,
     pub(super) max_unverified: Duration,
 }
 
 impl Verified {
     pub(super) fn new(coherence: Duration, max_unverified: Duration) -> Self {
-        Self { as_of: AtomicU64::new(0), cut_off: AtomicBool::new(false), coherence, max_unverified }
+        let (as_of, cut_off, look_at) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
+        Self { as_of, cut_off, look_at, coherence, max_unverified }
     }
 
     /// Acquire: whoever sees that the ledger was asked sees what it said.
@@ -72,6 +75,14 @@ impl Verified {
     pub(super) fn cut_off(&self) {
         self.cut_off.store(true, Ordering::Relaxed);
     }
+
+    /// Whether whoever asks is the one who looks whether the store is back: one in half of `coherence`.
+    #[inline]
+    pub(super) fn takes_look(&self, now: MonoTime) -> bool {
+        let at = self.look_at.load(Ordering::Relaxed);
+        let next = now.after(self.coherence / 2).0;
+        now.0 >= at && self.look_at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +106,13 @@ mod tests {
         verified.verified(MonoTime(5 * SECOND));
         verified.verified(MonoTime(2 * SECOND));
         assert_eq!(verified.at(MonoTime(5 * SECOND)), Trust::Verified);
+    }
+
+    #[test]
+    fn one_looks_whether_the_store_is_back() {
+        let verified = Verified::new(Duration::from_secs(1), Duration::from_secs(30));
+        let looks = |now| verified.takes_look(MonoTime(now));
+        assert!(looks(0) && !looks(0) && !looks(SECOND / 2 - 1) && looks(SECOND / 2) && !looks(SECOND / 2));
     }
 
     #[test]

@@ -165,11 +165,14 @@ impl Writes {
         None
     }
 
-    fn not_removed(&self, key: &CacheKey, made: Made) {
+    /// `false` if there is no room for it.
+    fn not_removed(&self, key: &CacheKey, made: Made) -> bool {
         let mut queue = self.lock();
-        if queue.removals.len() < MOST_REMOVALS {
+        let room = queue.removals.len() < MOST_REMOVALS || queue.removals.contains_key(key);
+        if room {
             queue.removals.insert(key.clone(), made);
         }
+        room
     }
 
     fn written(&self, key: &CacheKey) {
@@ -190,13 +193,15 @@ pub(crate) fn write(shared: &Arc<Shared>, key: &CacheKey, job: Job, leased: bool
     let Some(backing) = &shared.backing else { return };
     let (taken, gone) = backing.writes.push(key, job, leased);
     if !taken {
-        if let Some(Job::Remove { made }) = gone {
-            backing.writes.not_removed(key, made);
+        let mut note = Note::Failed;
+        match gone {
+            Some(Job::Nothing(says)) => note = says,
+            Some(Job::Remove { made }) => not_removed(shared, backing, key, made, "full"),
+            _ => telemetry::unwritten(shared, "full"),
         }
-        telemetry::unwritten(shared, "full");
         if leased {
             let (backing, key) = (Arc::clone(backing), shared.store_key(key));
-            runtime.spawn(async move { backing.release(&key, Note::Failed).await });
+            runtime.spawn(async move { backing.release(&key, note).await });
         }
         return;
     }
@@ -207,10 +212,18 @@ pub(crate) fn write(shared: &Arc<Shared>, key: &CacheKey, job: Job, leased: bool
     }
 }
 
+/// It is still there, and must not be served any more.
+fn not_removed(shared: &Shared, backing: &Backing, key: &CacheKey, made: Made, reason: &'static str) {
+    telemetry::unwritten(shared, reason);
+    if !backing.writes.not_removed(key, made) {
+        telemetry::not_removed(key);
+    }
+}
+
 /// The store can be reached: what could not be removed is tried again.
 pub(super) fn remove_again(shared: &Arc<Shared>) {
     let (Some(backing), Ok(runtime)) = (&shared.backing, Handle::try_current()) else { return };
-    if backing.guard.is_open() {
+    if !backing.guard.takes_writes() {
         return;
     }
     let removals = std::mem::take(&mut backing.writes.lock().removals);
@@ -282,9 +295,8 @@ impl Writer {
         let note = match &job {
             Job::Nothing(note) => *note,
             Job::Remove { made } => {
-                if backing.guard.remove(&store_key, version(*made)).await.is_err() {
-                    telemetry::unwritten(shared, "error");
-                    backing.writes.not_removed(key, *made);
+                if let Err(problem) = backing.guard.remove(&store_key, version(*made)).await {
+                    not_removed(shared, backing, key, *made, problem.kind().as_str());
                 }
                 Note::Pass
             }

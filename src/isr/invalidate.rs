@@ -1,6 +1,7 @@
 //! Invalidation on demand.
 
 use std::panic::catch_unwind;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -11,6 +12,9 @@ use crate::error::InvalidateError;
 use crate::isr::Isr;
 use crate::ledger::{Mark, Target, Verb};
 use crate::policy::tag::Tag;
+
+/// In place of a time that cannot be told: a hundred years.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
 /// What an invalidation did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +198,8 @@ impl Isr {
         let count = marks.len();
         match backing::mark(shared, backing, marks.into()).await {
             Ok(at) => {
-                let everywhere = Instant::now().checked_add(backing.everywhere());
+                let now = Instant::now();
+                let everywhere = now.checked_add(backing.everywhere()).or_else(|| now.checked_add(NEVER));
                 Ok(Invalidated { verb, marks: count, stamp: at.stamp, everywhere })
             }
             Err(problem) => Err(InvalidateError::LocalOnly { problem: problem.chain() }),

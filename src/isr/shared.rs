@@ -139,8 +139,8 @@ impl Shared {
 
     /// How far what is known of the ledger can be relied on. Asked before something is judged by it.
     #[inline]
-    pub(crate) fn trust(&self) -> Trust {
-        self.backing.as_ref().map_or(Trust::Verified, |backing| backing.trust(self.time.monotonic()))
+    pub(crate) fn trust(self: &Arc<Self>) -> Trust {
+        Backing::trusts(self)
     }
 
     /// Under which name the store has something.

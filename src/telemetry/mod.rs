@@ -16,9 +16,11 @@
 //! | `found` | debug | of data `data` |
 //! | `written` | debug | `key`, `bytes` |
 //! | `not written` | debug | `reason` |
+//! | `not removed` | warn | of a page that is not shared any more, when too many of them are to be removed again |
 //! | `an entry of the store is of no use` | debug, for signatures warn | `key`, `damage` |
 //! | `the store failed` | debug | `store`, `kind`, `problem` |
 //! | `the store is not asked for a while`, `the store is back` | warn, info | `store` |
+//! | `the ledger is another one` | warn | `store`; what was rendered before counts as invalidated |
 //! | `invalidated` | info | `verb`, `marks`, `target` (the first, escaped and cut) |
 //!
 //! `route` is the pattern and may be used as a label. `path` is escaped and cut, and may not.
@@ -221,6 +223,11 @@ pub(crate) fn written(shared: &Shared, key: &StoreKey, bytes: usize) {
 pub(crate) fn unwritten(shared: &Shared, reason: &'static str) {
     shared.counters.store_unwritten.add();
     debug!(target: "axum_isr", reason, "not written");
+}
+
+/// It stays in the store until it expires there.
+pub(crate) fn not_removed(key: &CacheKey) {
+    warn!(target: "axum_isr", path = ?Shown(key.parts().path), "not removed");
 }
 
 pub(crate) fn invalidated(shared: &Shared, verb: Verb, marks: &[Mark]) {

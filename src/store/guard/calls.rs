@@ -76,6 +76,11 @@ impl Guard {
         self.ledger.is_open() || self.reads.is_open()
     }
 
+    /// Whether what is written now is let through, as a probe or otherwise.
+    pub(crate) fn takes_writes(&self) -> bool {
+        !self.is_open() && self.writes.probe_at().is_none_or(|at| Instant::now() >= at)
+    }
+
     /// Looks whether entries can be read again, if they could not and it is time to: so that no visitor has to.
     pub(crate) async fn probe_reads(&self) {
         if self.reads.is_open() && self.reads.takes_probe(Instant::now()) {
