@@ -1,7 +1,6 @@
 //! Where something began, as this process counts and as everybody does who shares its ledger.
 
 use super::view::Generation;
-use crate::store::Stamped;
 
 /// A place in a ledger that processes share: no mark up to it hits what began there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,12 +13,6 @@ impl Place {
     /// Whether what is known there includes what is known at another place.
     pub(crate) fn is_at_least(self, other: Self) -> bool {
         self.epoch == other.epoch && self.stamp >= other.stamp
-    }
-}
-
-impl From<Stamped> for Place {
-    fn from(Stamped { epoch, stamp }: Stamped) -> Self {
-        Self { epoch, stamp }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::ledger::Mark;
+use crate::ledger::{Mark, Place};
 
 /// What noting marks has brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,12 @@ pub struct Stamped {
     pub epoch: u64,
     /// The stamp of the marks.
     pub stamp: u64,
+}
+
+impl From<Stamped> for Place {
+    fn from(Stamped { epoch, stamp }: Stamped) -> Self {
+        Self { epoch, stamp }
+    }
 }
 
 /// A reader's place in a ledger. What is in it is the store's business.
