@@ -14,13 +14,12 @@ mod nodes;
 mod play;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::config::OnUnknown;
 
 use super::model::world::{PAGES, SOURCES};
-use super::model::{Target, cases, targets};
-use super::rules::{Rule, without};
+use super::model::{Target, cases, holds, needs, targets};
+use super::rules::Rule;
 use play::Play;
 
 const NODES: usize = 3;
@@ -138,10 +137,7 @@ fn play((on_unknown, ops): &Case) -> Result<(), TestCaseError> {
 /// I5, R27, CASES 109, 131: no order breaks the promise.
 #[test]
 fn no_order_among_nodes_breaks_the_promise() {
-    let config = Config { cases: cases().div_ceil(4), failure_persistence: None, ..Config::default() };
-    if let Err(problem) = TestRunner::new(config).run(&plays(), |case| play(&case)) {
-        panic!("{problem}");
-    }
+    holds(cases().div_ceil(4), &plays(), |case| play(&case));
 }
 
 /// Each rule is needed.
@@ -157,9 +153,6 @@ fn without_a_rule_some_order_among_nodes_does() {
         &[Rule::LostHits],
         &[Rule::DataTags],
     ] {
-        let config = Config { cases: 20_000, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
-        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-        let broken = without(rules, || runner.run(&plays(), |case| play(&case)));
-        assert!(broken.is_err(), "{rules:?}: no order in which it is needed");
+        needs(rules, &plays(), |case| play(&case));
     }
 }

@@ -12,7 +12,7 @@ use super::{NODES, Op};
 use crate::config::OnUnknown;
 use crate::store::Store as _;
 use crate::testing::model::Target;
-use crate::testing::model::visitor::{Visitor, visit};
+use crate::testing::model::visitor::{Visitor, Visitors, visit};
 use crate::testing::model::world::{Floor, PAGES, SOURCES, World, invalidate};
 use crate::testing::{LedgerSnapshot, ManualClock, MemoryStore};
 use crate::{InvalidateError, Invalidated};
@@ -35,7 +35,7 @@ pub(super) struct Play {
     now: Duration,
     nodes: Vec<Node>,
     processes: usize,
-    visitors: Vec<Visitor>,
+    visitors: Visitors,
     saying: Vec<Saying>,
     said: Vec<Said>,
     dump: Option<(LedgerSnapshot, Duration)>,
@@ -55,7 +55,7 @@ impl Play {
             now: Duration::ZERO,
             nodes: Vec::new(),
             processes: 0,
-            visitors: Vec::new(),
+            visitors: Visitors::default(),
             saying: Vec::new(),
             said: Vec::new(),
             dump: None,
@@ -88,12 +88,7 @@ impl Play {
     async fn step(&mut self, op: &Op) {
         match *op {
             Op::Ask { node, page, head, validator } => self.ask(node, page, head, validator).await,
-            Op::Leave(n) => {
-                if !self.visitors.is_empty() {
-                    let n = n % self.visitors.len();
-                    drop(self.visitors.swap_remove(n));
-                }
-            }
+            Op::Leave(n) => self.visitors.leave(n),
             Op::Publish { node, source, target, expires } => self.publish(node, source, target, expires).await,
             Op::Resume(n) => {
                 self.world.resume(n);
@@ -165,7 +160,7 @@ impl Play {
         let node = &self.nodes[n];
         let Floors { expired, revalidated } = floors(&self.said, node, page, self.now);
         let answer = visit(&node.app, &self.world, page, head, validator);
-        self.visitors.push(Visitor { page, expired, revalidated, answer });
+        self.visitors.come(Visitor { page, expired, revalidated, answer });
         self.hear().await;
     }
 
@@ -218,17 +213,9 @@ impl Play {
 
     /// What visitors have got, and which verbs have returned.
     async fn hear(&mut self) {
-        let mut waiting = Vec::new();
-        for mut visitor in std::mem::take(&mut self.visitors) {
-            match poll!(visitor.answer.as_mut()) {
-                Poll::Ready(seen) => {
-                    let problem = visitor.check(&self.world, &seen).map(|problem| format!("{:?}: {problem}", self.now));
-                    self.problem = self.problem.take().or(problem);
-                }
-                Poll::Pending => waiting.push(visitor),
-            }
+        if let Some(problem) = self.visitors.hear(&self.world).await {
+            self.problem.get_or_insert(format!("{:?}: {problem}", self.now));
         }
-        self.visitors = waiting;
         for mut saying in std::mem::take(&mut self.saying) {
             match poll!(saying.answer.as_mut()) {
                 Poll::Ready(Ok(_)) => {
@@ -265,7 +252,7 @@ impl Play {
         }
         self.rest().await;
         self.advance(Duration::from_secs(8)).await;
-        if !self.visitors.is_empty() || !self.saying.is_empty() {
+        if self.visitors.len() > 0 || !self.saying.is_empty() {
             let (visitors, verbs) = (self.visitors.len(), self.saying.len());
             self.problem.get_or_insert(format!("{visitors} visitors and {verbs} verbs have no answer"));
         }

@@ -103,13 +103,30 @@ pub(super) fn cases() -> u32 {
     std::env::var("ISR_MODEL_CASES").ok().map_or(10_000, |cases| cases.parse().unwrap())
 }
 
+/// Plays that many orders; panics with the shortest that breaks the promise.
+pub(super) fn holds<S: Strategy>(cases: u32, orders: &S, play: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    if let Err(problem) = TestRunner::new(config).run(orders, play) {
+        panic!("{problem}");
+    }
+}
+
+/// Without some rules some order breaks the promise.
+pub(super) fn needs<S: Strategy>(
+    rules: &'static [Rule],
+    orders: &S,
+    play: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) {
+    let config = Config { cases: 20_000, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let broken = without(rules, || runner.run(orders, play));
+    assert!(broken.is_err(), "{rules:?}: no order in which it is needed");
+}
+
 /// I5, R27, CASES 108, 109, 146: no order of renders, computations, marks, failures, visitors and time breaks the promise.
 #[test]
 fn no_order_breaks_the_promise() {
-    let config = Config { cases: cases(), failure_persistence: None, ..Config::default() };
-    if let Err(problem) = TestRunner::new(config).run(&ops(), |ops| play(&ops)) {
-        panic!("{problem}");
-    }
+    holds(cases(), &ops(), |ops| play(&ops));
 }
 
 /// Each rule is needed: without it, the model finds an order that breaks the promise. Those about the order of two steps
@@ -130,9 +147,6 @@ fn without_a_rule_some_order_does() {
         &[Rule::FreshData, Rule::SinceData],
         &[Rule::JudgeJoined, Rule::SinceData],
     ] {
-        let config = Config { cases: 20_000, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
-        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-        let broken = without(rules, || runner.run(&ops(), |ops| play(&ops)));
-        assert!(broken.is_err(), "{rules:?}: no order in which it is needed");
+        needs(rules, &ops(), |ops| play(&ops));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use futures_util::poll;
 
-use super::visitor::{Visitor, visit};
+use super::visitor::{Visitor, Visitors, visit};
 use super::world::{PAGES, SOURCES, World, app, data, invalidate};
 use super::{Op, Target};
 use crate::testing::ManualClock;
@@ -17,7 +17,7 @@ pub(super) struct Play {
     isr: Isr,
     clock: ManualClock,
     app: Router,
-    visitors: Vec<Visitor>,
+    visitors: Visitors,
     regenerations: Vec<Regeneration>,
     problem: Option<String>,
 }
@@ -28,7 +28,7 @@ impl Play {
         // So few marks that they are folded.
         let isr = Isr::builder().memory_bytes(16 << 20).clock(clock.clone()).max_marks(2).build().unwrap();
         let app = app(&world, &isr);
-        Self { world, isr, clock, app, visitors: Vec::new(), regenerations: Vec::new(), problem: None }
+        Self { world, isr, clock, app, visitors: Visitors::default(), regenerations: Vec::new(), problem: None }
     }
 
     pub(super) async fn run(mut self, ops: &[Op]) -> Result<(), String> {
@@ -43,12 +43,7 @@ impl Play {
     async fn step(&mut self, op: &Op) {
         match *op {
             Op::Ask { page, head, validator } => self.ask(page, head, validator).await,
-            Op::Leave(n) => {
-                if !self.visitors.is_empty() {
-                    let n = n % self.visitors.len();
-                    drop(self.visitors.swap_remove(n));
-                }
-            }
+            Op::Leave(n) => self.visitors.leave(n),
             Op::AskData(source) => {
                 let least = self.world.lock().expired_data[source];
                 let mut ask = Box::pin(data(self.world.clone(), self.isr.clone(), source));
@@ -80,7 +75,7 @@ impl Play {
         };
         // Polled at once: this is when he comes.
         let answer = visit(&self.app, &self.world, page, head, validator);
-        self.visitors.push(Visitor { page, expired, revalidated, answer });
+        self.visitors.come(Visitor { page, expired, revalidated, answer });
         self.hear().await;
     }
 
@@ -110,21 +105,15 @@ impl Play {
 
     /// What visitors have got.
     async fn hear(&mut self) {
-        let mut waiting = Vec::new();
-        for mut visitor in std::mem::take(&mut self.visitors) {
-            match poll!(visitor.answer.as_mut()) {
-                Poll::Ready(seen) => self.problem = visitor.check(&self.world, &seen).or(self.problem.take()),
-                Poll::Pending => waiting.push(visitor),
-            }
-        }
-        self.visitors = waiting;
+        let problem = self.visitors.hear(&self.world).await;
+        self.problem = self.problem.take().or(problem);
     }
 
     /// With something new in every source, and nothing in the way: the first request may be answered with what there is,
     /// the second is a HIT of what is new.
     async fn end(&mut self) {
         self.rest().await;
-        self.visitors.clear();
+        self.visitors.leave_all();
         self.rest().await;
         {
             let mut state = self.world.lock();
@@ -143,11 +132,11 @@ impl Play {
                     tokio::task::yield_now().await;
                     self.hear().await;
                     let stats = self.isr.stats();
-                    if self.visitors.is_empty() && stats.flights == 0 && stats.computations == 0 {
+                    if self.visitors.len() == 0 && stats.flights == 0 && stats.computations == 0 {
                         break;
                     }
                 }
-                if !self.visitors.is_empty() {
+                if self.visitors.len() > 0 {
                     self.problem = Some(format!("page {page} is not answered"));
                     return;
                 }

@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::task::Poll;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use futures_util::poll;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -21,6 +23,44 @@ pub(in crate::testing) struct Visitor {
     pub(in crate::testing) expired: Floor,
     pub(in crate::testing) revalidated: Floor,
     pub(in crate::testing) answer: Answer,
+}
+
+/// Those who wait.
+#[derive(Default)]
+pub(in crate::testing) struct Visitors(Vec<Visitor>);
+
+impl Visitors {
+    pub(in crate::testing) fn come(&mut self, visitor: Visitor) {
+        self.0.push(visitor);
+    }
+
+    /// One of them, if there is one.
+    pub(in crate::testing) fn leave(&mut self, n: usize) {
+        if !self.0.is_empty() {
+            let n = n % self.0.len();
+            drop(self.0.swap_remove(n));
+        }
+    }
+
+    pub(in crate::testing) fn leave_all(&mut self) {
+        self.0.clear();
+    }
+
+    pub(in crate::testing) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Those who have their answers go; says what is wrong with one of them.
+    pub(in crate::testing) async fn hear(&mut self, world: &World) -> Option<String> {
+        let mut problem = None;
+        for mut visitor in std::mem::take(&mut self.0) {
+            match poll!(visitor.answer.as_mut()) {
+                Poll::Ready(seen) => problem = problem.or(visitor.check(world, &seen)),
+                Poll::Pending => self.0.push(visitor),
+            }
+        }
+        problem
+    }
 }
 
 pub(in crate::testing) struct Seen {
@@ -56,7 +96,7 @@ pub(in crate::testing) fn visit(app: &Router, world: &World, page: usize, head: 
 
 impl Visitor {
     /// What is wrong with what he got.
-    pub(in crate::testing) fn check(&self, world: &World, seen: &Seen) -> Option<String> {
+    fn check(&self, world: &World, seen: &Seen) -> Option<String> {
         if seen.status.is_server_error() {
             return None;
         }
