@@ -63,7 +63,7 @@ async fn reads_that_hang_open_the_breaker_though_writes_go_well() {
 
 /// CASES 122: one probe a second, up to a quarter of a second later, of the ledger and of what is unsent; then everything.
 #[tokio::test(start_paused = true)]
-async fn a_probe_reads_the_ledger_and_sends_what_is_unsent_before_anything_else() {
+async fn while_the_ledger_cannot_be_read_nothing_but_it_is_asked_and_marks_are_sent() {
     let cluster = Cluster::new();
     let node = cluster.warmed().await;
     let calls = |operation| cluster.faults.calls(operation);

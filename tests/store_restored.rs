@@ -7,11 +7,17 @@ mod nodes;
 #[path = "common/trouble.rs"]
 mod trouble;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum_isr::config::OnUnknown;
-use axum_isr::store::{Mark, Store, Verb};
-use axum_isr::testing::{Fault, Operation};
+use axum_isr::store::{
+    Changes, Cursor, Item, Mark, Profile, Put, Stamped, Store, StoreError, StoreErrorKind, StoreKey, Verb, Version,
+};
+use axum_isr::testing::{Fault, ManualClock, MemoryStore, Operation};
+use bytes::Bytes;
 use common::{seen, until};
 use nodes::Node;
 use trouble::{Cluster, SECOND, written};
@@ -27,7 +33,7 @@ async fn stored(cluster: &Cluster, path: &str) {
     written(&gone).await;
 }
 
-/// How often everything was marked, as far as the ledger knows: once or not at all.
+/// When everything was marked last, as far as the ledger knows.
 async fn everything(cluster: &Cluster, verb: Verb) -> Option<u64> {
     let told = cluster.memory.changes(None, 1).await.unwrap();
     told.marks.iter().find(|(mark, _)| *mark == Mark::everything(verb)).map(|(_, stamp)| *stamp)
@@ -64,9 +70,9 @@ async fn an_old_ledger_that_comes_back_after_another_is_noticed() {
     }
 }
 
-/// One process says it for all.
+/// Each process that has known it says so once, and then all is well.
 #[tokio::test(start_paused = true)]
-async fn everything_is_marked_once_when_a_ledger_is_lost() {
+async fn everything_is_marked_once_by_each_process_when_a_ledger_is_lost() {
     let cluster = Cluster::new();
     cluster.faults.set(Operation::Hint, Fault::Hang);
     let nodes: Vec<Node> = (0..4).map(|_| cluster.troubled()).collect();
@@ -93,9 +99,9 @@ async fn everything_is_marked_once_when_a_ledger_is_lost() {
             seen(&node.app, "/p/a").await;
             until(|| node.isr.stats().unsent_marks == 0).await;
         }
-        assert_eq!(cluster.faults.calls(Operation::Invalidate) - marked, 1, "lost: {lose}");
+        assert_eq!(cluster.faults.calls(Operation::Invalidate) - marked, nodes.len() as u64, "lost: {lose}");
         assert!(everything(&cluster, Verb::Expire).await > Some(before));
-        // And then all is well.
+        cluster.clock.advance(SECOND);
         for node in &nodes {
             seen(&node.app, "/p/a").await;
             written(node).await;
@@ -125,6 +131,136 @@ async fn a_mark_that_begins_a_ledger_acts_when_its_verb_returns() {
         one.isr.expire_tag("p:far").await.unwrap();
         assert_eq!(seen(&one.app, "/p/far").await, page("MISS", "far", 1), "answers: {answers}");
     }
+}
+
+/// CASES 131: the server that took over has a clock that is behind: an old mark on everything is not taken for a new one.
+#[tokio::test(start_paused = true)]
+async fn no_clock_says_which_of_two_ledgers_is_the_older_one() {
+    for behind in [false, true] {
+        let cluster = Cluster::new();
+        let server = ManualClock::new();
+        server.advance(60 * SECOND);
+        let memory = MemoryStore::new().clock(server.clone());
+        let node = || Node::new(memory.clone(), &cluster.clock, &cluster.source);
+        let pass = async || {
+            server.advance(SECOND);
+            cluster.pass(SECOND).await;
+        };
+        let one = node();
+        seen(&one.app, "/p/a").await;
+        one.isr.expire_all().await.unwrap();
+        let gone = node();
+        seen(&gone.app, "/p/far").await;
+        written(&gone).await;
+        drop(gone);
+        let first = memory.ledger_snapshot();
+        memory.lose_ledger();
+        if behind {
+            server.rewind(20 * SECOND);
+        }
+        pass().await;
+        cluster.source.publish();
+        one.isr.expire_tag("p:far").await.unwrap();
+        pass().await;
+        memory.restore_ledger(&first);
+        pass().await;
+        pass().await;
+        for node in [&one, &node()] {
+            assert_eq!(seen(&node.app, "/p/far").await.1, "far version 1", "behind: {behind}");
+        }
+    }
+}
+
+/// Two marks of a process that has not read any ledger yet go to two of them, of which one is lost.
+#[tokio::test(start_paused = true)]
+async fn a_mark_in_a_lost_ledger_counts_though_another_was_noted_since() {
+    for two in [false, true] {
+        let cluster = Cluster::new();
+        let gone = cluster.healthy();
+        gone.isr.expire_tag("p:other").await.unwrap();
+        seen(&gone.app, "/p/far").await;
+        written(&gone).await;
+        drop(gone);
+        let ledger = cluster.memory.ledger_snapshot();
+        cluster.memory.lose_ledger();
+        cluster.faults.set(Operation::Changes, Fault::Hang);
+        let one = cluster.troubled();
+        cluster.source.publish();
+        one.isr.expire_tag("p:far").await.unwrap();
+        cluster.memory.restore_ledger(&ledger);
+        if two {
+            one.isr.expire_tag("p:other").await.unwrap();
+        }
+        cluster.faults.clear();
+        cluster.recover(&one).await;
+        assert_eq!(seen(&one.app, "/p/far").await.1, "far version 1", "two: {two}");
+    }
+}
+
+/// CASES 131: what comes first after an old ledger is back is a verb, whose mark would hide that it lacks some.
+#[tokio::test(start_paused = true)]
+async fn a_new_mark_does_not_hide_that_an_old_ledger_is_back() {
+    let cluster = Cluster::new();
+    cluster.faults.set(Operation::Hint, Fault::Hang);
+    stored(&cluster, "/p/far").await;
+    let one = cluster.troubled();
+    one.isr.expire_tag("p:other").await.unwrap();
+    let backup = cluster.memory.ledger_snapshot();
+    cluster.source.publish();
+    one.isr.expire_tag("p:far").await.unwrap();
+    cluster.memory.restore_ledger(&backup);
+    one.isr.expire_tag("p:other").await.unwrap();
+    cluster.pass(SECOND).await;
+    assert_eq!(seen(&cluster.healthy().app, "/p/far").await, page("MISS", "far", 1));
+}
+
+/// Its marks are in another ledger than the one that it tells.
+struct Split(MemoryStore, Arc<AtomicUsize>);
+
+#[async_trait]
+impl Store for Split {
+    fn profile(&self) -> Profile {
+        self.0.profile()
+    }
+
+    async fn get(&self, key: &StoreKey) -> Result<Option<Bytes>, StoreError> {
+        self.0.get(key).await
+    }
+
+    async fn put(&self, item: &Item) -> Result<Put, StoreError> {
+        self.0.put(item).await
+    }
+
+    async fn remove(&self, key: &StoreKey, upto: Version) -> Result<(), StoreError> {
+        self.0.remove(key, upto).await
+    }
+
+    async fn invalidate(&self, marks: &[Mark], fresh: u64) -> Result<Stamped, StoreError> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        let stamped = self.0.invalidate(marks, fresh).await?;
+        Ok(Stamped { epoch: stamped.epoch + 1, ..stamped })
+    }
+
+    async fn changes(&self, after: Option<&Cursor>, fresh: u64) -> Result<Changes, StoreError> {
+        self.0.changes(after, fresh).await
+    }
+}
+
+/// I6: each look finds another ledger than the one before, and everything is marked; not without a pause.
+#[tokio::test(start_paused = true)]
+async fn two_ledgers_in_one_do_not_make_rounds_without_end() {
+    let cluster = Cluster::new();
+    let marks = Arc::new(AtomicUsize::new(0));
+    let one = Node::new(Split(cluster.memory.clone(), Arc::clone(&marks)), &cluster.clock, &cluster.source);
+    seen(&one.app, "/p/a").await;
+    one.isr.expire_tag("p:a").await.unwrap();
+    // No time passes.
+    for _ in 0..2_000 {
+        tokio::task::yield_now().await;
+    }
+    let marks = marks.load(Ordering::SeqCst);
+    assert!((2..=5).contains(&marks), "marked {marks} times");
 }
 
 /// A mark that another ledger took than the one that is there, seen from a process that never left that one.
@@ -162,7 +298,7 @@ async fn a_ledger_that_takes_no_marks_after_another_is_not_relied_on() {
     cluster.memory.lose_ledger();
     cluster.pass(SECOND).await;
     cluster.memory.restore_ledger(&backup);
-    cluster.faults.set(Operation::Invalidate, Fault::Error(axum_isr::store::StoreErrorKind::Full));
+    cluster.faults.set(Operation::Invalidate, Fault::Error(StoreErrorKind::Full));
     cluster.pass(2 * SECOND).await;
     assert_eq!(seen(&one.app, "/p/far").await, page("MISS", "far", 1));
     assert!(one.isr.stats().unsent_marks > 0);

@@ -123,6 +123,61 @@ fn hits_alone_find_that_the_store_is_back() {
     drop(idle);
 }
 
+/// R27: a runtime comes to rest while it sends what is unsent, and another one serves.
+#[test]
+fn marks_are_sent_though_whoever_began_to_is_at_rest() {
+    for rests_in_the_middle in [false, true] {
+        let cluster = Cluster::new();
+        let node = cluster.troubled();
+        let first = runtime();
+        first.block_on(async {
+            seen(&node.app, "/p/a").await;
+            cluster.faults.set(Operation::Invalidate, Fault::Hang);
+            node.isr.expire_tag("far").await.unwrap_err();
+            while rests_in_the_middle && cluster.faults.calls(Operation::Invalidate) < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        cluster.faults.clear();
+        runtime().block_on(async {
+            for _ in 0..10 {
+                cluster.pass(SECOND).await;
+                seen(&node.app, "/p/a").await;
+            }
+        });
+        assert_eq!(node.isr.stats().unsent_marks, 0, "in the middle: {rests_in_the_middle}");
+        drop(first);
+    }
+}
+
+/// R23: or while it writes pages.
+#[test]
+fn pages_are_written_though_whoever_began_to_is_at_rest() {
+    let cluster = Cluster::new();
+    let node = cluster.troubled();
+    let first = runtime();
+    first.block_on(async {
+        seen(&node.app, "/p/a").await;
+        written(&node).await;
+        cluster.faults.set(Operation::Put, Fault::Hang);
+        for n in 0..12 {
+            seen(&node.app, &format!("/p/{n}")).await;
+        }
+        let_run().await;
+    });
+    cluster.faults.clear();
+    runtime().block_on(async {
+        for n in 0..10 {
+            cluster.pass(SECOND).await;
+            seen(&node.app, &format!("/p/later-{n}")).await;
+        }
+        cluster.pass(SECOND).await;
+    });
+    // All but those that were being written.
+    assert_eq!((node.isr.stats().waiting_writes, cluster.memory.entries()), (0, 1 + 12 + 10 - 4));
+    drop(first);
+}
+
 /// The task that follows the ledger does not keep the store: its connections go with the last handle.
 #[tokio::test(start_paused = true)]
 async fn the_store_goes_with_the_last_handle() {

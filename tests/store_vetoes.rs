@@ -300,10 +300,10 @@ async fn a_removal_for_which_there_was_no_room_is_made_up_for() {
     crowd("large", 100, 400_000).await;
     crowd("small", 5_000, 0).await;
     fickle.is(Now::Unauthorized);
-    let unwritten = one.isr.stats().store_unwritten;
+    let waiting = one.isr.stats().waiting_writes;
     let progress = one.isr.regenerate_path("/p").await.unwrap().finished().await;
     assert_eq!((progress.done, progress.failed), (0, 1));
-    assert!(one.isr.stats().store_unwritten > unwritten, "there was room");
+    assert_eq!(one.isr.stats().waiting_writes, waiting, "there was room");
     assert_eq!(fickle.cluster.memory.entries(), 1);
     fickle.cluster.faults.clear();
     fickle.cluster.pass(3 * SECOND).await;
@@ -352,4 +352,51 @@ async fn an_explicit_head_handler_leaves_nothing_in_the_store() {
     until(|| isr.stats().store_writes == 1).await;
     let (cold, _) = member();
     assert_eq!(seen(&cold, "/p").await, ("HIT", "a page".into()));
+}
+
+/// I2: a removal that failed is made up for by a shutdown, or told by it.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_makes_up_for_a_removal_or_tells_of_it() {
+    for again in [false, true] {
+        let fickle = Fickle::new();
+        let one = fickle.filled().await;
+        fickle.is(Now::Unauthorized);
+        let count = if again { 2 } else { 1 };
+        for _ in 0..count {
+            fickle.cluster.faults.once(Operation::Remove, DOWN);
+        }
+        let progress = one.isr.regenerate_path("/p").await.unwrap().finished().await;
+        assert_eq!(progress.failed, 1);
+        let_run().await;
+        assert_eq!(fickle.cluster.memory.entries(), 1);
+        let report = one.isr.shutdown(SECOND).await;
+        assert_eq!((report.unwritten, fickle.cluster.memory.entries()), (count - 1, count - 1));
+        if !again {
+            assert_eq!(seen(&fickle.member().app, "/p").await.0, "");
+        }
+    }
+}
+
+/// I2: what could not be looked for while the store was away may be there: whether the process has known the ledger before,
+/// or has been started since.
+#[tokio::test(start_paused = true)]
+async fn a_veto_while_the_store_is_away_is_made_up_for() {
+    for knows in [true, false] {
+        let fickle = Fickle::new();
+        drop(fickle.filled().await);
+        let two = fickle.member();
+        if knows {
+            two.isr.revalidate_tag("x").await.unwrap();
+        }
+        fickle.is(Now::Unauthorized);
+        fickle.cluster.faults.set_all(&DOWN);
+        fickle.cluster.pass(5 * SECOND).await;
+        assert_eq!(seen(&two.app, "/p").await.0, "", "knows: {knows}");
+        fickle.cluster.faults.clear();
+        fickle.cluster.pass(15 * SECOND).await;
+        for member in [two, fickle.member()] {
+            assert_eq!(seen(&member.app, "/p").await.0, "", "knows: {knows}");
+        }
+        assert_eq!(fickle.cluster.memory.entries(), 0);
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::Following;
@@ -77,8 +77,9 @@ impl Backing {
                 running: false.into(),
                 cursor: Mutex::default(),
                 end: CancellationToken::new(),
-                turns: Mutex::default(),
-                sending: Semaphore::new(1),
+                turns: Arc::default(),
+                sending: Arc::default(),
+                lost: 0.into(),
             },
             writes: Writes::new(max_waiting_bytes),
             retention: options.retention,

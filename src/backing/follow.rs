@@ -2,21 +2,20 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::Instant;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::attached::Backing;
-use super::round::Turns;
 use super::trust::Trust;
+use super::turns::Turns;
 use crate::isr::Shared;
-use crate::store::Cursor;
+use crate::store::{Cursor, Probe};
 
 /// How long after a round hints are listened to, so that a store which gives one after the other is not asked all the
 /// time.
@@ -33,9 +32,12 @@ pub(super) struct Following {
     pub(super) cursor: Mutex<Option<Cursor>>,
     /// There will be no more.
     pub(super) end: CancellationToken,
-    pub(super) turns: Mutex<Turns>,
-    /// For who sends what is unsent.
-    pub(super) sending: Semaphore,
+    /// At rounds.
+    pub(super) turns: Arc<Turns>,
+    /// At sending what is unsent.
+    pub(super) sending: Arc<Turns>,
+    /// How many rounds in a row have found another ledger than was known.
+    pub(super) lost: AtomicU32,
 }
 
 impl Backing {
@@ -50,15 +52,14 @@ impl Backing {
         runtime.spawn(async move { run(&running, shared).await });
     }
 
-    /// Sees to it that a round is made, here: the task that follows may be on a runtime that is at rest.
-    fn drive(shared: &Arc<Shared>, backing: &Arc<Self>, runtime: &Handle) {
-        if backing.following.end.is_cancelled() {
-            return;
-        }
-        if let Some(turn) = backing.turn() {
-            let shared = Arc::clone(shared);
-            runtime.spawn(async move { turn.round(&shared).await });
-        }
+    /// Sees to it that a round is made, here: the task that follows may be on a runtime that is at rest. Returns whether it
+    /// begins now.
+    fn drive(shared: &Arc<Shared>, backing: &Arc<Self>, runtime: &Handle) -> bool {
+        let turn = if backing.following.end.is_cancelled() { None } else { backing.turn() };
+        let Some(turn) = turn else { return false };
+        let (shared, backing) = (Arc::clone(shared), Arc::clone(backing));
+        runtime.spawn(async move { backing.round_of(turn, &shared).await });
+        true
     }
 
     /// Waits for a round if what is known of the ledger is old, for no longer than a read may take; not at all if the
@@ -91,9 +92,10 @@ impl Backing {
         trust()
     }
 
-    /// How far what is known of the ledger can be relied on, for somebody who does not wait.
+    /// How far what is known of the ledger can be relied on, for somebody who does not wait; who asks while it cannot may
+    /// start the next round. Before anything is judged by it.
     #[inline]
-    pub(crate) fn trusts(shared: &Arc<Shared>) -> Trust {
+    pub(crate) fn consult(shared: &Arc<Shared>) -> Trust {
         let Some(backing) = &shared.backing else { return Trust::Verified };
         let trust = backing.trust(shared.time.monotonic());
         if let Trust::CutOff { now, .. } = trust
@@ -121,20 +123,23 @@ impl Backing {
         }
     }
 
-    /// Waits for a round that begins from now on, or until `enough`.
-    pub(super) async fn look(shared: &Arc<Shared>, enough: impl Fn() -> bool) {
+    /// Waits for a round that begins from now on, or until `enough`, but for no longer than `limit`.
+    pub(super) async fn look(shared: &Arc<Shared>, limit: Duration, enough: impl Fn() -> bool) {
         let (Some(backing), Ok(runtime)) = (&shared.backing, Handle::try_current()) else { return };
         let mut rounds = backing.following.rounds.subscribe();
-        // The first that ends may have begun before.
-        for _ in 0..2 {
-            if enough() {
-                return;
+        let look = async {
+            // One that somebody else makes may have begun before.
+            for _ in 0..2 {
+                if enough() {
+                    return;
+                }
+                let begins = Self::drive(shared, backing, &runtime);
+                if rounds.changed().await.is_err() || begins {
+                    return;
+                }
             }
-            Self::drive(shared, backing, &runtime);
-            if rounds.changed().await.is_err() {
-                return;
-            }
-        }
+        };
+        let _ = tokio::time::timeout(limit, look).await;
     }
 
     /// It is time for a round.
@@ -149,9 +154,10 @@ impl Backing {
 
     /// Until the next round, if nobody needs one before.
     fn rest(&self) -> Duration {
-        match self.guard.probe_at() {
-            Some(at) => at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)),
-            None => self.verified.coherence / 2,
+        match self.guard.probe() {
+            Probe::None => self.verified.coherence / 2,
+            Probe::Due => Duration::from_millis(1),
+            Probe::Later(time) => time,
         }
     }
 }

@@ -51,8 +51,7 @@ impl Underway {
             // nobody else could use it.
             Ok(at) => {
                 let known = || shared.ledger.view.since().place.is_some_and(|known| known.is_at_least(*at));
-                let look = Backing::look(&shared, known);
-                let _ = tokio::time::timeout(backing.guard.deadlines.read, look).await;
+                Backing::look(&shared, backing.guard.deadlines.read, known).await;
             }
             // They are to be sent again.
             Err(_) => backing.nudge(),
@@ -61,8 +60,12 @@ impl Underway {
     }
 
     async fn try_send(&mut self) -> Result<Place, StoreError> {
-        let stop = &self.shared.stop;
-        let call = self.backing.guard.invalidate(&self.marks, fresh_epoch(), Urgency::Ordinary);
+        let (stop, limit) = (&self.shared.stop, self.backing.guard.deadlines.read);
+        let call = async {
+            // A ledger that has lost its end is seen to have done so before a new mark hides it.
+            Backing::look(&self.shared, limit, || false).await;
+            self.backing.guard.invalidate(&self.marks, fresh_epoch(), Urgency::Ordinary).await
+        };
         // After a shutdown whoever calls has time.
         let answer = if stop.is_cancelled() { Some(call.await) } else { stop.run_until_cancelled(call).await };
         let gave_up = || Err(StoreError::new(StoreErrorKind::TimedOut, "no answer before the shutdown's limit"));

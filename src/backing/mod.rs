@@ -12,6 +12,7 @@
 //! - `trust`: how far what is known of the ledger can be relied on.
 //! - `unsent`: marks that the ledger does not have yet.
 //! - `round`: one look at the ledger, which is the probe of a store that has failed.
+//! - `turns`: what one does at a time, whoever it is.
 //! - `follow`: who makes rounds.
 //! - `marking`: an invalidation on its way to the ledger.
 //! - `seek`: an entry that is looked for, and the lease on making it.
@@ -23,6 +24,7 @@ mod marking;
 mod round;
 mod seek;
 mod trust;
+mod turns;
 mod unsent;
 mod write;
 
@@ -31,4 +33,4 @@ pub(crate) use attached::{Backing, Options};
 pub(crate) use marking::mark;
 pub(crate) use seek::{Budget, Claimed, Seek, Wait, prolong};
 pub(crate) use trust::Trust;
-pub(crate) use write::{Job, write};
+pub(crate) use write::{Job, Veto, catch_up, write};

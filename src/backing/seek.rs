@@ -100,7 +100,8 @@ impl<'s> Seek<'s> {
         })
     }
 
-    fn gave_up(&self) -> bool {
+    /// The store could not be asked.
+    pub(crate) fn gave_up(&self) -> bool {
         self.budget.gave_up.load(Ordering::Relaxed)
     }
 
@@ -162,8 +163,8 @@ impl<'s> Seek<'s> {
         let mut judged = view.judge_foreign(made, &names);
         if let Foreign::Ahead(_) = judged {
             // By somebody who knows more of the ledger: one look at it.
-            let look = Backing::look(self.shared, || !matches!(view.judge_foreign(made, &names), Foreign::Ahead(_)));
-            let _ = self.call(async |left| tokio::time::timeout(left, look).await).await;
+            let enough = || !matches!(view.judge_foreign(made, &names), Foreign::Ahead(_));
+            self.call(async |left| Backing::look(self.shared, left, enough).await).await;
             judged = view.judge_foreign(made, &names);
         }
         let since = |generation| Since { generation, place: Some(made) };

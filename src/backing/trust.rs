@@ -34,6 +34,9 @@ impl Trust {
     }
 }
 
+/// Between two of those who are served and see whether it is time to ask the store again.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// When the ledger was asked last.
 pub(super) struct Verified {
     /// Monotonic microseconds, one more, when the last round that went well was sent; zero: never.
@@ -76,11 +79,12 @@ impl Verified {
         self.cut_off.store(true, Ordering::Relaxed);
     }
 
-    /// Whether whoever asks is the one who looks whether the store is back: one in half of `coherence`.
+    /// Whether whoever asks is the one who looks whether it is time to ask the store: one in half of `coherence`, or in
+    /// [`LOOK`].
     #[inline]
     pub(super) fn takes_look(&self, now: MonoTime) -> bool {
         let at = self.look_at.load(Ordering::Relaxed);
-        let next = now.after(self.coherence / 2).0;
+        let next = now.after(LOOK.min(self.coherence / 2)).0;
         now.0 >= at && self.look_at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
@@ -112,7 +116,7 @@ mod tests {
     fn one_looks_whether_the_store_is_back() {
         let verified = Verified::new(Duration::from_secs(1), Duration::from_secs(30));
         let looks = |now| verified.takes_look(MonoTime(now));
-        assert!(looks(0) && !looks(0) && !looks(SECOND / 2 - 1) && looks(SECOND / 2) && !looks(SECOND / 2));
+        assert!(looks(0) && !looks(0) && !looks(SECOND / 4 - 1) && looks(SECOND / 4) && !looks(SECOND / 4));
     }
 
     #[test]

@@ -18,6 +18,24 @@ struct Queue {
     marks: usize,
 }
 
+impl Queue {
+    fn add(&mut self, marks: Arc<[Mark]>) {
+        self.marks += marks.len();
+        self.calls.push_back(marks);
+    }
+
+    fn fold(&mut self, ledger: &Ledger) {
+        let strongest = self.calls.iter().flat_map(|marks| marks.iter()).map(Mark::verb).max();
+        let everything: Arc<[Mark]> = [Mark::everything(strongest.unwrap_or(Verb::Expire))].into();
+        ledger.unsent(&everything);
+        self.marks = 1;
+        let folded = std::mem::replace(&mut self.calls, VecDeque::from([everything]));
+        for marks in folded {
+            ledger.sent(&marks, None);
+        }
+    }
+}
+
 impl Unsent {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -27,19 +45,26 @@ impl Unsent {
     pub(super) fn push(&self, marks: Arc<[Mark]>, ledger: &Ledger) {
         let mut queue = self.lock();
         ledger.unsent(&marks);
-        queue.marks += marks.len();
-        queue.calls.push_back(marks);
-        if queue.marks <= MOST {
-            return;
+        queue.add(marks);
+        if queue.marks > MOST {
+            queue.fold(ledger);
         }
-        let strongest = queue.calls.iter().flat_map(|marks| marks.iter()).map(Mark::verb).max();
-        let everything: Arc<[Mark]> = [Mark::everything(strongest.unwrap_or(Verb::Expire))].into();
-        ledger.unsent(&everything);
-        queue.marks = 1;
-        let folded = std::mem::replace(&mut queue.calls, VecDeque::from([everything]));
-        for marks in folded {
-            ledger.sent(&marks, None);
+    }
+
+    /// What the ledger said. Where marks were lost with the one that was known, everything is marked in their place: for
+    /// whoever knows only what the ledger says now, if that is an older one that has come back. Returns whether it is so.
+    pub(super) fn learn(&self, place: Place, marks: &[(Mark, u64)], lost: Verb, ledger: &Ledger) -> bool {
+        let mut queue = self.lock();
+        let anew = ledger.learn(place, marks, lost);
+        if anew {
+            queue.add([Mark::everything(lost)].into());
         }
+        anew
+    }
+
+    /// All of them become one on everything.
+    pub(super) fn fold(&self, ledger: &Ledger) {
+        self.lock().fold(ledger);
     }
 
     /// What is to be sent next.
@@ -58,16 +83,6 @@ impl Unsent {
         } else {
             // They have become one on everything meanwhile.
             ledger.acknowledged(marks, at);
-        }
-    }
-
-    /// They need not be sent.
-    pub(super) fn withdraw(&self, marks: &Arc<[Mark]>, ledger: &Ledger) {
-        let mut queue = self.lock();
-        if let Some(index) = queue.calls.iter().position(|unsent| Arc::ptr_eq(unsent, marks)) {
-            queue.calls.remove(index);
-            queue.marks -= marks.len();
-            ledger.sent(marks, None);
         }
     }
 
@@ -98,7 +113,7 @@ mod tests {
     #[test]
     fn marks_hit_whatever_comes_from_the_store_until_they_are_sent() {
         let (ledger, unsent) = (Ledger::new(100), Unsent::default());
-        ledger.learn(Place { epoch: 1, stamp: 100 }, &[]);
+        ledger.learn(Place { epoch: 1, stamp: 100 }, &[], Verb::Expire);
         unsent.push(mark(Verb::Expire, "a"), &ledger);
         unsent.push(mark(Verb::Expire, "a"), &ledger);
         assert_eq!((judged(&ledger, "a"), judged(&ledger, "b")), (Verdict::Expire, Verdict::Good));
@@ -115,7 +130,7 @@ mod tests {
     #[test]
     fn too_many_marks_become_one_on_everything() {
         let (ledger, unsent) = (Ledger::new(10_000), Unsent::default());
-        ledger.learn(Place { epoch: 1, stamp: 100 }, &[]);
+        ledger.learn(Place { epoch: 1, stamp: 100 }, &[], Verb::Expire);
         unsent.push(mark(Verb::Expire, "first"), &ledger);
         let first = unsent.first().expect("there is one");
         for n in 1..=MOST {

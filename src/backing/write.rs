@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::attached::Backing;
 use crate::entry::codec::{Frame, Kind, Made, PageRecord, ValueRecord};
 use crate::isr::Shared;
 use crate::key::CacheKey;
-use crate::ledger::{Covered, Verdict};
+use crate::ledger::{Covered, Place, Verdict};
 use crate::memory::{Page, Value};
 use crate::policy::tag::Tag;
 use crate::store::{Item, Note, Put, StoreError, StoreErrorKind, StoreKey, Version};
@@ -43,11 +44,18 @@ pub(crate) enum Job {
         over: Option<Version>,
     },
     /// It is not shared any more.
-    Remove {
-        made: Made,
-    },
+    Remove(Veto),
     /// Nothing but what its lease says.
     Nothing(Note),
+}
+
+/// When it was found that a page is not shared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Veto {
+    /// `None`: nobody knew the ledger.
+    pub(crate) place: Option<Place>,
+    /// Microseconds since the Unix epoch.
+    pub(crate) begun: u64,
 }
 
 impl Job {
@@ -56,13 +64,17 @@ impl Job {
             + match self {
                 Self::Page { page, .. } => page.entry.weight(),
                 Self::Value { value, .. } => value.body.len(),
-                Self::Remove { .. } | Self::Nothing(_) => 0,
+                Self::Remove(_) | Self::Nothing(_) => 0,
             }
     }
 
-    fn made(&self) -> Option<Made> {
+    /// When what it says was begun; `None` if it says nothing.
+    fn when(&self) -> Option<Veto> {
         match self {
-            Self::Page { made, .. } | Self::Value { made, .. } | Self::Remove { made } => Some(*made),
+            Self::Page { made, .. } | Self::Value { made, .. } => {
+                Some(Veto { place: Some(made.place), begun: made.begun })
+            }
+            Self::Remove(veto) => Some(*veto),
             Self::Nothing(_) => None,
         }
     }
@@ -70,16 +82,23 @@ impl Job {
     fn over(&self) -> Option<Version> {
         match self {
             Self::Page { over, .. } | Self::Value { over, .. } => *over,
-            Self::Remove { .. } | Self::Nothing(_) => None,
+            Self::Remove(_) | Self::Nothing(_) => None,
         }
     }
 
     /// Whether this says more than another one.
     fn replaces(&self, other: &Self) -> bool {
-        match (self.made(), other.made()) {
-            (Some(this), Some(other)) => !version(other).is_newer_than(version(this)),
-            (this, _) => this.is_some(),
+        let (Some(this), Some(other)) = (self.when(), other.when()) else { return self.when().is_some() };
+        match (this.version(), other.version()) {
+            (Some(this), Some(other)) => !other.is_newer_than(this),
+            _ => this.begun >= other.begun,
         }
+    }
+}
+
+impl Veto {
+    fn version(self) -> Option<Version> {
+        self.place.map(|place| version(Made { place, begun: self.begun }))
     }
 }
 
@@ -104,11 +123,30 @@ struct Queue {
     waiting: HashMap<CacheKey, Waiting>,
     order: VecDeque<CacheKey>,
     /// What could not be removed, to be tried again: it must not be served any more.
-    removals: HashMap<CacheKey, Made>,
+    removals: HashMap<CacheKey, Veto>,
     /// Those that are being written. What comes for them meanwhile waits, so that the last word is the last.
     busy: HashSet<CacheKey>,
     bytes: usize,
-    writers: usize,
+    writers: HashMap<u64, Writing>,
+    /// How many there have been.
+    numbered: u64,
+}
+
+/// What a writer is doing.
+struct Writing {
+    since: Instant,
+    key: Option<CacheKey>,
+}
+
+impl Queue {
+    /// Its place is free, and what it was writing may be written by others.
+    fn end(&mut self, writer: u64) -> bool {
+        let gone = self.writers.remove(&writer);
+        if let Some(key) = gone.as_ref().and_then(|gone| gone.key.as_ref()) {
+            self.busy.remove(key);
+        }
+        gone.is_some()
+    }
 }
 
 impl Writes {
@@ -145,46 +183,80 @@ impl Writes {
         (true, None)
     }
 
-    /// The next one; `None`, and there is a writer less, if there is none. What is busy is left to who writes it.
-    fn next(&self) -> Option<(CacheKey, Waiting)> {
+    /// The next one for a writer; `None`, and there is a writer less, if there is none. What is busy is left to who writes
+    /// it.
+    fn next(&self, writer: u64) -> Option<(CacheKey, Waiting)> {
         let mut queue = self.lock();
         let free = queue.order.iter().position(|key| !queue.busy.contains(key));
-        if let Some(key) = free.and_then(|at| queue.order.remove(at))
+        if queue.writers.contains_key(&writer)
+            && let Some(key) = free.and_then(|at| queue.order.remove(at))
             && let Some(waiting) = queue.waiting.remove(&key)
         {
             queue.bytes -= waiting.job.bytes();
             queue.busy.insert(key.clone());
+            queue.writers.insert(writer, Writing { since: Instant::now(), key: Some(key.clone()) });
             return Some((key, waiting));
         }
         // Under the lock: what is pushed from here on finds the place free.
-        queue.writers -= 1;
-        if queue.order.is_empty() && queue.writers == 0 {
+        queue.end(writer);
+        if queue.order.is_empty() && queue.writers.is_empty() {
             // A flood leaves no room behind.
-            *queue = Queue { removals: std::mem::take(&mut queue.removals), ..Queue::default() };
+            let (removals, numbered) = (std::mem::take(&mut queue.removals), queue.numbered);
+            *queue = Queue { removals, numbered, ..Queue::default() };
         }
         None
     }
 
-    /// `false` if there is no room for it.
-    fn not_removed(&self, key: &CacheKey, made: Made) -> bool {
+    /// Is to be removed later; `false` if there is no room for it.
+    fn remember(&self, key: &CacheKey, veto: Veto) -> bool {
         let mut queue = self.lock();
         let room = queue.removals.len() < MOST_REMOVALS || queue.removals.contains_key(key);
         if room {
-            queue.removals.insert(key.clone(), made);
+            queue.removals.insert(key.clone(), veto);
         }
         room
     }
 
-    fn written(&self, key: &CacheKey) {
-        self.lock().busy.remove(key);
+    /// Some of those that are to be removed.
+    fn take_removals(&self, most: usize) -> Vec<(CacheKey, Veto)> {
+        let mut queue = self.lock();
+        let keys: Vec<CacheKey> = queue.removals.keys().take(most).cloned().collect();
+        keys.into_iter().filter_map(|key| queue.removals.remove_entry(&key)).collect()
     }
 
-    /// Takes a place among the writers, if there is one and something to do.
-    fn begin(&self) -> bool {
+    /// How many are to be removed, and could not be.
+    pub(crate) fn removals(&self) -> usize {
+        self.lock().removals.len()
+    }
+
+    fn written(&self, writer: u64) {
         let mut queue = self.lock();
-        let begins = queue.writers < WRITERS && queue.waiting.len() >= queue.writers && !queue.waiting.is_empty();
-        queue.writers += usize::from(begins);
-        begins
+        if let Some(key) = queue.writers.get_mut(&writer).and_then(|writing| writing.key.take()) {
+            queue.busy.remove(&key);
+        }
+    }
+
+    /// Takes a place among the writers, if there is one and something to do. The place of one that has been at something
+    /// for longer than `patience` is free: its runtime may be at rest.
+    fn begin(&self, patience: Duration) -> Option<u64> {
+        let mut queue = self.lock();
+        if queue.waiting.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let is_stuck = |writing: &Writing| now.duration_since(writing.since) >= patience;
+        let stuck: Vec<u64> =
+            queue.writers.iter().filter(|(_, writing)| is_stuck(writing)).map(|(writer, _)| *writer).collect();
+        for writer in stuck {
+            queue.end(writer);
+        }
+        if queue.writers.len() >= WRITERS || queue.waiting.len() < queue.writers.len() {
+            return None;
+        }
+        queue.numbered += 1;
+        let writer = queue.numbered;
+        queue.writers.insert(writer, Writing { since: now, key: None });
+        Some(writer)
     }
 }
 
@@ -196,7 +268,7 @@ pub(crate) fn write(shared: &Arc<Shared>, key: &CacheKey, job: Job, leased: bool
         let mut note = Note::Failed;
         match gone {
             Some(Job::Nothing(says)) => note = says,
-            Some(Job::Remove { made }) => not_removed(shared, backing, key, made, "full"),
+            Some(Job::Remove(veto)) => could_not_remove(shared, backing, key, veto),
             _ => telemetry::unwritten(shared, "full"),
         }
         if leased {
@@ -205,31 +277,37 @@ pub(crate) fn write(shared: &Arc<Shared>, key: &CacheKey, job: Job, leased: bool
         }
         return;
     }
-    if backing.writes.begin() {
-        let doing = Doing::Nothing;
-        let writer = Writer { shared: Arc::clone(shared), backing: Arc::clone(backing), doing };
+    start_writer(shared, backing, runtime);
+}
+
+fn start_writer(shared: &Arc<Shared>, backing: &Arc<Backing>, runtime: &Handle) {
+    // A put, a removal, another put, and the lease.
+    let patience = backing.guard.deadlines.write.saturating_mul(5);
+    if let Some(number) = backing.writes.begin(patience) {
+        let writer = Writer { shared: Arc::clone(shared), backing: Arc::clone(backing), number, says_something: false };
         shared.tracker.spawn_on(writer.run(), runtime);
     }
 }
 
-/// It is still there, and must not be served any more.
-fn not_removed(shared: &Shared, backing: &Backing, key: &CacheKey, made: Made, reason: &'static str) {
-    telemetry::unwritten(shared, reason);
-    if !backing.writes.not_removed(key, made) {
-        telemetry::not_removed(key);
+/// It may still be there, and must not be served any more.
+fn could_not_remove(shared: &Shared, backing: &Backing, key: &CacheKey, veto: Veto) {
+    if !backing.writes.remember(key, veto) {
+        telemetry::unwritten(shared, "too-many-removals");
+        telemetry::not_removed(shared, key);
     }
 }
 
-/// The store can be reached: what could not be removed is tried again.
-pub(super) fn remove_again(shared: &Arc<Shared>) {
+/// What was left undone, now that the store can be reached: so many that could not be removed are to be removed again, and
+/// what waits for a writer that does not go on gets another one.
+pub(crate) fn catch_up(shared: &Arc<Shared>, most: usize) {
     let (Some(backing), Ok(runtime)) = (&shared.backing, Handle::try_current()) else { return };
     if !backing.guard.takes_writes() {
         return;
     }
-    let removals = std::mem::take(&mut backing.writes.lock().removals);
-    for (key, made) in removals {
-        write(shared, &key, Job::Remove { made }, false, &runtime);
+    for (key, veto) in backing.writes.take_removals(most) {
+        write(shared, &key, Job::Remove(veto), false, &runtime);
     }
+    start_writer(shared, backing, &runtime);
 }
 
 impl Backing {
@@ -243,31 +321,15 @@ impl Backing {
 struct Writer {
     shared: Arc<Shared>,
     backing: Arc<Backing>,
-    doing: Doing,
-}
-
-#[derive(PartialEq, Eq)]
-enum Doing {
-    Nothing,
-    /// `says_something`: and not only that a lease is given back.
-    Writing {
-        key: CacheKey,
-        says_something: bool,
-    },
-    /// Its place is free.
-    Done,
+    number: u64,
+    /// What it writes is more than a lease that is given back.
+    says_something: bool,
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if let Doing::Writing { key, says_something } = &self.doing {
-            self.backing.writes.written(key);
-            if *says_something {
-                telemetry::unwritten(&self.shared, "given-up");
-            }
-        }
-        if self.doing != Doing::Done {
-            self.backing.writes.lock().writers -= 1;
+        if self.backing.writes.lock().end(self.number) && self.says_something {
+            telemetry::unwritten(&self.shared, "given-up");
         }
     }
 }
@@ -279,14 +341,12 @@ impl Writer {
     }
 
     async fn work(&mut self) {
-        while let Some((key, waiting)) = self.backing.writes.next() {
-            let says_something = waiting.job.made().is_some();
-            self.doing = Doing::Writing { key: key.clone(), says_something };
+        while let Some((key, waiting)) = self.backing.writes.next(self.number) {
+            self.says_something = waiting.job.when().is_some();
             self.write(&key, waiting).await;
-            self.doing = Doing::Nothing;
-            self.backing.writes.written(&key);
+            self.says_something = false;
+            self.backing.writes.written(self.number);
         }
-        self.doing = Doing::Done;
     }
 
     async fn write(&self, key: &CacheKey, Waiting { job, leased }: Waiting) {
@@ -294,9 +354,15 @@ impl Writer {
         let store_key = shared.store_key(key);
         let note = match &job {
             Job::Nothing(note) => *note,
-            Job::Remove { made } => {
-                if let Err(problem) = backing.guard.remove(&store_key, version(*made)).await {
-                    not_removed(shared, backing, key, *made, problem.kind().as_str());
+            Job::Remove(veto) => {
+                // What is of a ledger that was not known then is judged by the one that is known now.
+                let place = veto.place.or(shared.ledger.view.since().place);
+                let removed = match (Veto { place, ..*veto }).version() {
+                    Some(upto) => backing.guard.remove(&store_key, upto).await.is_ok(),
+                    None => false,
+                };
+                if !removed {
+                    could_not_remove(shared, backing, key, *veto);
                 }
                 Note::Pass
             }
@@ -350,7 +416,7 @@ fn covered(job: &Job) -> Option<&Covered> {
     match job {
         Job::Page { page, .. } => Some(&page.covered),
         Job::Value { value, .. } => Some(&value.covered),
-        Job::Remove { .. } | Job::Nothing(_) => None,
+        Job::Remove(_) | Job::Nothing(_) => None,
     }
 }
 
@@ -377,30 +443,70 @@ fn frame(shared: &Shared, key: &CacheKey, job: &Job) -> Option<Frame> {
             let body = value.body.clone();
             Frame { kind: Kind::Value, made: *made, record: record.write(&shared.scope, key.as_bytes())?, body }
         }
-        Job::Remove { .. } | Job::Nothing(_) => return None,
+        Job::Remove(_) | Job::Nothing(_) => return None,
     })
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
 
     /// Nothing that is pushed after the writers have looked is left lying.
     #[test]
     fn a_writer_that_finds_nothing_has_given_up_its_place() {
         let (writes, key) = (Writes::new(1 << 20), CacheKey::new(b"k"));
-        let push = || writes.push(&key, Job::Nothing(Note::Failed), false).0;
-        assert!(push() && writes.begin());
-        assert!(push() && writes.begin(), "a second one, while the first has not begun");
-        assert!(writes.next().is_some());
-        assert!(push() && writes.next().is_none() && writes.begin(), "what is being written is left alone");
-        writes.written(&key);
-        assert!(writes.next().is_some());
-        writes.written(&key);
+        let push = || assert!(writes.push(&key, Job::Nothing(Note::Failed), false).0);
+        let begin = || writes.begin(PATIENCE);
+        push();
+        let one = begin().unwrap();
+        push();
+        let two = begin().expect("a second one, while the first has not begun");
+        assert!(writes.next(one).is_some());
+        push();
+        assert!(writes.next(two).is_none(), "what is being written is left alone");
+        let two = begin().unwrap();
+        writes.written(one);
+        assert!(writes.next(two).is_some());
+        writes.written(two);
         // Both find nothing; neither has ended.
-        assert!(writes.next().is_none() && writes.next().is_none());
-        assert!(push() && writes.begin());
-        assert!(writes.next().is_some() && writes.next().is_none());
-        assert_eq!(writes.lock().writers, 0);
+        assert!(writes.next(one).is_none() && writes.next(two).is_none());
+        push();
+        let three = begin().unwrap();
+        assert!(writes.next(three).is_some() && writes.next(three).is_none());
+        assert!(writes.lock().writers.is_empty());
+    }
+
+    /// Those that do not go on keep neither their places nor what they were writing.
+    #[test]
+    fn a_writer_that_does_not_go_on_is_replaced() {
+        let writes = Writes::new(1 << 20);
+        let keys: Vec<CacheKey> = (0..=WRITERS).map(|n| CacheKey::new(n.to_string().as_bytes())).collect();
+        let push = |key| assert!(writes.push(key, Job::Nothing(Note::Failed), false).0);
+        let stuck: Vec<u64> = keys[..WRITERS]
+            .iter()
+            .map(|key| {
+                push(key);
+                let writer = writes.begin(PATIENCE).unwrap();
+                assert!(writes.next(writer).is_some());
+                writer
+            })
+            .collect();
+        keys.iter().for_each(push);
+        assert_eq!(writes.begin(PATIENCE), None);
+        let new = writes.begin(Duration::ZERO).unwrap();
+        for _ in &keys {
+            assert!(writes.next(new).is_some());
+            writes.written(new);
+        }
+        // Whoever goes on after all has lost its place.
+        push(&keys[0]);
+        for writer in stuck {
+            writes.written(writer);
+            assert!(writes.next(writer).is_none());
+        }
+        assert!(writes.next(new).is_some() && writes.next(new).is_none());
     }
 }

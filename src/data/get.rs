@@ -62,7 +62,7 @@ impl Wanted<'_> {
         }
         let value = self.found()?;
         // Before anything is judged by it.
-        let trust = self.shared.trust();
+        let trust = Backing::consult(&self.shared);
         (trust != Trust::Old && self.standing(&value, self.shared.time.wall(), trust) == Standing::Fresh)
             .then_some(value)
     }
@@ -96,13 +96,15 @@ impl Wanted<'_> {
         let useful = |value: &Arc<Value>| useless.as_ref().is_none_or(|useless| !Arc::ptr_eq(useless, value));
         // What is kept is made from nothing old.
         let work = RenderContext::work().filter(|_| holds(Rule::FreshData));
-        let arrived = shared.ledger.view.generation();
+        let mut arrived = None;
         loop {
             let keeps = shared.mode == Mode::Production && !shared.is_closing() && !self.life.is_zero();
             let Some(runtime) = runtime.as_ref().filter(|_| keeps) else {
                 return spec.compute_here(compute, runtime.is_some()).await;
             };
             let trust = Backing::verify(shared).await;
+            // After that: a mark that it has brought was made before.
+            let arrived = *arrived.get_or_insert_with(|| shared.ledger.view.generation());
             let now = shared.time.wall();
             if let Some(value) = self.found().filter(useful) {
                 let tired = |marked| value.back_off.tired(shared.time.monotonic(), marked);
@@ -142,7 +144,7 @@ impl Wanted<'_> {
                 Err(problem) if own || matches!(problem, DataError::TimedOut { .. }) => return Err(problem),
                 Err(_) => continue,
             };
-            let good = match self.standing(&value, shared.time.wall(), shared.trust()) {
+            let good = match self.standing(&value, shared.time.wall(), Backing::consult(shared)) {
                 Standing::Fresh => true,
                 Standing::Stale(_) => own || work.is_none(),
                 Standing::Gone => own,

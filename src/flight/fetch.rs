@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::lead::{Landing, Lead, Purpose};
 use super::outcome::Outcome;
-use crate::backing::{Claimed, Job, Seek, Wait, prolong, write};
+use crate::backing::{Claimed, Job, Seek, Veto, Wait, prolong, write};
 use crate::clock::MonoTime;
 use crate::entry::codec::{Damage, Kind, Made, PageRecord};
 use crate::entry::{Kept, clean};
@@ -35,7 +35,8 @@ impl Lead {
         let mut seek = Seek::new(&self.shared, &self.context.key)?;
         loop {
             let found = self.find(&mut seek).await;
-            self.known.store(seek.found, Ordering::Relaxed);
+            // What could not be looked for may be there.
+            self.known.store(seek.found || seek.gave_up(), Ordering::Relaxed);
             if let Some(useless) = seek.useless {
                 let _ = self.useless.set(useless);
             }
@@ -120,15 +121,11 @@ impl Lead {
         }
     }
 
-    fn made(&self, page: Option<&Page>) -> Option<Made> {
-        let place = page.map_or(self.began().place, |page| page.covered.place())?;
-        Some(Made { place, begun: self.wall.0 })
-    }
-
     /// A page was rendered and is kept; it is given back with its lease. What began before the ledger was read is nobody
     /// else's.
     pub(super) fn tell_store_of(&self, page: &Arc<Page>) {
-        let Some(made) = self.made(Some(page)) else { return };
+        let Some(place) = page.covered.place() else { return };
+        let made = Made { place, begun: self.wall.0 };
         let tags = self.tags(&self.context.notes());
         let over = self.useless.get().copied();
         self.tell(Job::Page { page: Arc::clone(page), tags, made, over }, self.take_lease());
@@ -136,10 +133,8 @@ impl Lead {
 
     /// What the store has must not be served any more.
     pub(super) fn tell_store_of_veto(&self) {
-        if (self.known.load(Ordering::Relaxed) || matches!(self.purpose, Purpose::Regenerate { .. }))
-            && let Some(made) = self.made(None)
-        {
-            self.tell(Job::Remove { made }, false);
+        if self.known.load(Ordering::Relaxed) || matches!(self.purpose, Purpose::Regenerate { .. }) {
+            self.tell(Job::Remove(Veto { place: self.began().place, begun: self.wall.0 }), false);
         }
     }
 

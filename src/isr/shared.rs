@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::builder::Mode;
-use crate::backing::{Backing, Trust};
+use crate::backing::Backing;
 use crate::clock::Time;
 use crate::data::Computations;
 use crate::flight::{Beliefs, CaptureBudget, Table, Warnings};
@@ -135,12 +135,6 @@ impl Shared {
             }
             there
         })
-    }
-
-    /// How far what is known of the ledger can be relied on. Asked before something is judged by it.
-    #[inline]
-    pub(crate) fn trust(self: &Arc<Self>) -> Trust {
-        Backing::trusts(self)
     }
 
     /// Under which name the store has something.

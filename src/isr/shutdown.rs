@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::handle::Isr;
+use crate::backing;
 
 /// How long a task that was told to stop gets to do so.
 const GRACE: Duration = Duration::from_millis(100);
@@ -16,7 +17,7 @@ pub struct ShutdownReport {
     pub finished: usize,
     /// Tasks that were given up when the limit was reached.
     pub abandoned: usize,
-    /// Entries that the store did not get.
+    /// Entries that the store did not get, or that could not be removed from it.
     pub unwritten: usize,
     /// Marks that the store's ledger did not get: other processes do not know of them.
     pub unsent_marks: usize,
@@ -36,6 +37,7 @@ impl Isr {
         shared.closing.store(true, Ordering::Relaxed);
         let lost = || usize::try_from(shared.counters.snapshot().store_unwritten).unwrap_or(usize::MAX);
         let lost_before = lost();
+        backing::catch_up(shared, usize::MAX);
         shared.tracker.close();
         let running = shared.tracker.len();
         let began = tokio::time::Instant::now();
@@ -49,7 +51,8 @@ impl Isr {
         let (unwritten, unsent_marks) = match &shared.backing {
             Some(backing) => {
                 backing.end(shared, limit.saturating_sub(began.elapsed()).max(GRACE)).await;
-                (backing.writes.len() + lost().saturating_sub(lost_before), backing.unsent_marks())
+                let waiting = backing.writes.len() + backing.writes.removals();
+                (waiting + lost().saturating_sub(lost_before), backing.unsent_marks())
             }
             None => (0, 0),
         };

@@ -2,12 +2,13 @@
 
 use std::sync::PoisonError;
 
-use super::mark::Mark;
+use super::mark::{Mark, Verb};
 use super::mirror::At;
 use super::since::Place;
 use super::sync::Mutex;
 use super::view::View;
 use crate::clock::WallTime;
+use crate::testing::rules::{Rule, holds};
 
 /// Marks that are kept apart by default; older ones are folded.
 pub(crate) const MAX_MARKS: usize = 65_536;
@@ -38,7 +39,7 @@ impl Ledger {
     /// The shared ledger has taken marks of this process. `at`: their place in it.
     pub(crate) fn acknowledged(&self, marks: &[Mark], at: Place) {
         self.view.change(|mirror, next| {
-            let stamp = mirror.taken(at);
+            let stamp = mirror.stamp_of_own(at);
             for mark in marks {
                 mirror.apply(self.view.name_of(mark), mark.verb, At { generation: next, stamp });
             }
@@ -62,7 +63,7 @@ impl Ledger {
     /// The shared ledger has them now, at a place; `None`: it has others instead.
     pub(crate) fn sent(&self, marks: &[Mark], at: Option<Place>) {
         self.view.change(|mirror, next| {
-            let stamp = at.map(|at| mirror.taken(at));
+            let stamp = at.map(|at| mirror.stamp_of_own(at));
             for mark in marks {
                 let name = self.view.name_of(mark);
                 if let Some(stamp) = stamp {
@@ -74,20 +75,17 @@ impl Ledger {
         });
     }
 
-    /// The place in the ledger that was known, if this is one in another ledger: that one was lost, and with it marks that
-    /// nobody here has seen.
-    pub(crate) fn lost_for(&self, place: Place) -> Option<Place> {
-        self.view.known().into_iter().flatten().find(|known| known.epoch != place.epoch)
-    }
-
-    /// What the shared ledger said when it was asked.
-    pub(crate) fn learn(&self, place: Place, marks: &[(Mark, u64)]) {
+    /// What the shared ledger said when it was asked. Returns whether it is another one than was known: then marks were
+    /// lost, and a mark of that verb on everything acts in their place, as one that is [unsent](Self::unsent).
+    pub(crate) fn learn(&self, place: Place, marks: &[(Mark, u64)], lost: Verb) -> bool {
+        let mut anew = false;
         self.view.change(|mirror, next| {
-            let known = mirror.place.filter(|known| known.epoch == place.epoch);
-            if known.is_none() {
-                mirror.forget_stamps();
+            anew = mirror.read(place) && holds(Rule::LostHits);
+            let mut marked = anew;
+            if anew {
+                mirror.apply(None, lost, At { generation: next, stamp: 0 });
+                mirror.unsent(None, lost);
             }
-            let mut marked = false;
             for (mark, stamp) in marks {
                 let name = self.view.name_of(mark);
                 // One's own comes back.
@@ -96,9 +94,8 @@ impl Ledger {
                     marked = true;
                 }
             }
-            mirror.elsewhere = None;
-            mirror.place = Some(Place { stamp: place.stamp.max(known.map_or(0, |known| known.stamp)), ..place });
             marked
         });
+        anew
     }
 }

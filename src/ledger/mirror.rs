@@ -120,9 +120,9 @@ impl Unsent {
 pub(super) struct Mirror {
     /// Up to where all marks of the shared ledger are known.
     pub(super) place: Option<Place>,
-    /// Where a mark of this process was noted, in another ledger than the one that is known: until that has been read, what
-    /// it says about things from elsewhere is worth nothing.
-    pub(super) elsewhere: Option<Place>,
+    /// Epochs of other ledgers than the one that is known, in which marks of this process were noted; two are as good as
+    /// more. Until the ledger has been read again, what is known of it is worth nothing.
+    elsewhere: Vec<u64>,
     /// Marks that the shared ledger does not have yet; they hit everything that comes from it. By name, without one
     /// everything.
     unsent: HashMap<Option<Name>, Unsent>,
@@ -139,7 +139,7 @@ impl Mirror {
     pub(super) fn new(most: usize) -> Self {
         Self {
             place: None,
-            elsewhere: None,
+            elsewhere: Vec::new(),
             unsent: HashMap::new(),
             everything: Marked::default(),
             marks: HashMap::default(),
@@ -156,20 +156,39 @@ impl Mirror {
         known(self.everything) || name.and_then(|name| self.marks.get(&name)).is_some_and(|marked| known(*marked))
     }
 
-    /// The stamp of a mark that the ledger has taken, if it can be compared with those that are known; else none: one of a
-    /// ledger that was lost, or of one that is not known yet, would hide marks of the other.
-    pub(super) fn taken(&mut self, at: Place) -> u64 {
+    /// The stamp of a mark of this process, if it can be compared with those that are known; else none: one of a ledger
+    /// that was lost, or of one that is not known yet, would hide marks of the other.
+    pub(super) fn stamp_of_own(&mut self, at: Place) -> u64 {
         if self.place.is_some_and(|known| known.epoch == at.epoch) {
             return at.stamp;
         }
-        if holds(Rule::ElsewhereIsUnknown) {
-            self.elsewhere = Some(at);
+        if holds(Rule::ElsewhereIsUnknown) && self.elsewhere.len() < 2 && !self.elsewhere.contains(&at.epoch) {
+            self.elsewhere.push(at.epoch);
         }
         0
     }
 
-    /// The ledger has begun anew: its stamps cannot be compared with those of the last one.
-    pub(super) fn forget_stamps(&mut self) {
+    /// Whether there are marks of this process in a ledger that is not the one that is known.
+    pub(super) fn is_overtaken(&self) -> bool {
+        !self.elsewhere.is_empty()
+    }
+
+    /// The ledger was read. Returns whether that is another one than was known: then marks are lost that nobody here has
+    /// seen, or that only this process has.
+    pub(super) fn read(&mut self, place: Place) -> bool {
+        let known = self.place.filter(|known| known.epoch == place.epoch);
+        let lost =
+            (self.place.is_some() && known.is_none()) || self.elsewhere.iter().any(|epoch| *epoch != place.epoch);
+        if known.is_none() {
+            self.forget_stamps();
+        }
+        self.elsewhere.clear();
+        self.place = Some(Place { stamp: place.stamp.max(known.map_or(0, |known| known.stamp)), ..place });
+        lost
+    }
+
+    /// Those of one ledger cannot be compared with those of another.
+    fn forget_stamps(&mut self) {
         for marked in self.marks.values_mut().chain([&mut self.everything]) {
             marked.revalidate.stamp = 0;
             marked.expire.stamp = 0;

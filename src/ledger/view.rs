@@ -64,12 +64,6 @@ impl View {
         Since { generation: self.generation(), place }
     }
 
-    /// The places in the shared ledger that are known: of what was read, and of a mark that is in another one.
-    pub(super) fn known(&self) -> [Option<Place>; 2] {
-        let mirror = self.mirror.read().unwrap_or_else(PoisonError::into_inner);
-        [mirror.place, mirror.elsewhere]
-    }
-
     /// Applies marks of one stamp. When it returns, nothing that they hit is good any more.
     pub(super) fn apply(&self, marks: &[Mark], stamp: u64) {
         self.change(|mirror, next| {
@@ -108,7 +102,7 @@ impl View {
         } else {
             Verdict::Revalidate(upto)
         };
-        let Some(place) = mirror.place.filter(|place| place.epoch == made.epoch && mirror.elsewhere.is_none()) else {
+        let Some(place) = mirror.place.filter(|place| place.epoch == made.epoch && !mirror.is_overtaken()) else {
             return Foreign::Unknown(unknown);
         };
         if made.stamp > place.stamp && holds(Rule::AheadIsUnknown) {

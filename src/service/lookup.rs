@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::call::{Bounds, Core};
-use crate::backing::Trust;
+use crate::backing::{Backing, Trust};
 use crate::clock::WallTime;
 use crate::entry::{Served, Wanted, answer};
 use crate::flight::{Entered, Flight, Lead, Purpose, Waiter, abandon, lone_flight};
@@ -67,7 +67,7 @@ impl<S: Bounds> Core<S> {
             match slot {
                 Slot::Page(page) => {
                     // Before anything is judged by it.
-                    let trust = self.shared().trust();
+                    let trust = Backing::consult(self.shared());
                     let now = self.shared().time.wall();
                     match self.standing(&page, now, trust) {
                         Standing::Fresh | Standing::Stale(_) if trust == Trust::Old && asked == Asked::No => {
@@ -145,19 +145,19 @@ impl<S: Bounds> Core<S> {
         }
         let runtime = self.may_render(key)?;
         let shared = self.shared();
+        // Apart from GETs: what a HEAD starts may be an explicit `head` handler, whose page has no body. No key ends like
+        // this, since a key says itself where it ends.
+        let head_key = if admitted.head { [key, b"H"].concat() } else { Vec::new() };
         // Whoever joins a render has to know whether it is older than what was invalidated.
-        if asked == Asked::No && shared.trust() == Trust::Old && shared.flights.has(key) {
+        let joins = || shared.flights.has(key) || (admitted.head && shared.flights.has(&head_key));
+        if asked == Asked::No && Backing::consult(shared) == Trust::Old && joins() {
             return Ok(Found::Unverified);
         }
         let arrived = self.view().since();
-        let head_key;
         let table_key = if admitted.head {
             if let Some(place) = shared.flights.follow(key, arrived) {
                 return Ok(place.map_or(Found::Own(Pass::Waiters), |waiter| Found::Wait(waiter, admitted)));
             }
-            // Apart from GETs: what a HEAD starts may be an explicit `head` handler, whose page has no body. No key
-            // ends like this, since a key says itself where it ends.
-            head_key = [key, b"H"].concat();
             if let Some(Slot::Pass(note)) = shared.memory.get(&head_key)
                 && shared.time.monotonic() < note.until
                 && self.still_passes(&note)
@@ -170,7 +170,7 @@ impl<S: Bounds> Core<S> {
         };
         // Once more, under the table's lock: a flight may have landed meanwhile.
         // The clock may be the application's: not under the lock.
-        let (now, trust) = (shared.time.wall(), shared.trust());
+        let (now, trust) = (shared.time.wall(), Backing::consult(shared));
         let find = || {
             let page = shared.memory.page(key)?;
             let served = match self.standing(&page, now, trust) {

@@ -96,7 +96,7 @@ impl<S: Bounds> Visit<S> {
     /// From what the store had, as if it had been found in memory; `None` if it is of no use any more.
     fn found(&self, page: &Arc<Page>) -> Option<Response> {
         let shared = self.core.shared();
-        let (trust, now) = (shared.trust(), shared.time.wall());
+        let (trust, now) = (Backing::consult(shared), shared.time.wall());
         let (served, marked) = match self.core.standing(page, now, trust) {
             Standing::Fresh => (Served::Hit, None),
             Standing::Stale(marked) => (Served::Stale, marked),
@@ -116,7 +116,8 @@ impl<S: Bounds> Visit<S> {
         let judged = holds(Rule::JudgeAtEnd) && shared.mode == Mode::Production;
         let verdict = if judged { page.covered.verdict(&shared.ledger.view) } else { Judged::Good };
         // A render may take longer than anything counts that nobody can verify.
-        let unverified = || judged && shared.trust().temper(Standing::Fresh, page.began_at) != Standing::Fresh;
+        let unverified =
+            || judged && Backing::consult(shared).temper(Standing::Fresh, page.began_at) != Standing::Fresh;
         let (served, marked) = match verdict {
             Judged::Good if unverified() => (Served::Stale, None),
             Judged::Good => (self.served(), None),

@@ -30,7 +30,7 @@ pub use changes::{Changes, Cursor, Stamped};
 pub use contract::Store;
 pub use disk::DiskStore;
 pub use error::{StoreError, StoreErrorKind};
-pub(crate) use guard::{Deadlines, Guard, Urgency};
+pub(crate) use guard::{Deadlines, Guard, Probe, Urgency};
 pub use item::{Item, Put, StoreKey, Version};
 pub use lease::{Claim, Lease, Note};
 pub use profile::Profile;

@@ -16,7 +16,7 @@
 //! | `found` | debug | of data `data` |
 //! | `written` | debug | `key`, `bytes` |
 //! | `not written` | debug | `reason` |
-//! | `not removed` | warn | of a page that is not shared any more, when too many of them are to be removed again |
+//! | `not removed` | the first warn, then debug | of a page that is not shared any more, when there are too many |
 //! | `an entry of the store is of no use` | debug, for signatures warn | `key`, `damage` |
 //! | `the store failed` | debug | `store`, `kind`, `problem` |
 //! | `the store is not asked for a while`, `the store is back` | warn, info | `store` |
@@ -226,8 +226,13 @@ pub(crate) fn unwritten(shared: &Shared, reason: &'static str) {
 }
 
 /// It stays in the store until it expires there.
-pub(crate) fn not_removed(key: &CacheKey) {
-    warn!(target: "axum_isr", path = ?Shown(key.parts().path), "not removed");
+pub(crate) fn not_removed(shared: &Shared, key: &CacheKey) {
+    let path = Shown(key.parts().path);
+    if shared.beliefs.first_warning("", "not removed") {
+        warn!(target: "axum_isr", ?path, "not removed: too many pages that are not shared any more");
+    } else {
+        debug!(target: "axum_isr", ?path, "not removed");
+    }
 }
 
 pub(crate) fn invalidated(shared: &Shared, verb: Verb, marks: &[Mark]) {

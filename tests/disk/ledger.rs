@@ -46,6 +46,28 @@ async fn marks_are_told_once_and_in_order() {
     }
 }
 
+/// CASES 131: an old ledger is put back under a running process. Whoever has read a newer one begins anew, whether it asks
+/// first or notes a mark.
+#[tokio::test]
+async fn an_old_ledger_that_is_put_back_is_noticed_before_anything_is_added() {
+    for notes_first in [false, true] {
+        let dir = folder();
+        let store = DiskStore::open(dir.path()).unwrap();
+        store.invalidate(&marks(&["eta"]), 5).await.unwrap();
+        let old = ledger(dir.path());
+        store.invalidate(&marks(&["etb"]), 5).await.unwrap();
+        let known = store.changes(None, 5).await.unwrap();
+        fs::write(dir.path().join("old"), old).unwrap();
+        fs::rename(dir.path().join("old"), dir.path().join("ledger")).unwrap();
+        if notes_first {
+            let stamped = store.invalidate(&marks(&["etc"]), 6).await.unwrap();
+            assert_eq!(stamped.epoch, 6);
+        }
+        let told = store.changes(Some(&known.cursor), 6).await.unwrap();
+        assert_eq!((told.epoch, told.marks.len()), (6, usize::from(notes_first)), "notes first: {notes_first}");
+    }
+}
+
 #[tokio::test]
 async fn a_call_without_marks_makes_a_stamp() {
     let dir = folder();

@@ -156,9 +156,10 @@ impl Ledger {
     }
 
     /// Reads what is new, or all of it if the file is another one or not like before. `None` if there is none, or if it
-    /// is damaged. Under the lock.
+    /// is damaged, or older than what was read. Under the lock.
     fn catch_up(&mut self) -> Result<Option<Log>, StoreError> {
         let known = self.log.take();
+        let seen = known.as_ref().map(|log| (log.epoch, log.marks.newest()));
         let (file, about) = match files::open_to_write(&self.path) {
             Ok(opened) => opened,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -171,6 +172,11 @@ impl Ledger {
             _ => Log::read(file, &about),
         };
         match read {
+            // Before anything is added that would hide it.
+            Ok(log) if seen.is_some_and(|(epoch, newest)| epoch == log.epoch && newest > log.marks.newest()) => {
+                tracing::warn!(path = %self.path.display(), "the ledger is an older one: it begins anew");
+                Ok(None)
+            }
             Ok(log) => Ok(Some(log)),
             Err(Flaw::Damaged) => {
                 tracing::warn!(path = %self.path.display(), "the ledger is damaged: it begins anew");

@@ -23,6 +23,17 @@ pub(crate) enum Urgency {
     Probe,
 }
 
+/// Whether somebody may ask the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// Everybody.
+    None,
+    /// One, as a probe.
+    Due,
+    /// One, after that time.
+    Later(Duration),
+}
+
 /// How long calls may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadlines {
@@ -49,8 +60,9 @@ pub(crate) struct Guard {
 enum About {
     Ledger(Urgency),
     Reading(Urgency),
-    /// Of these, and of what is written, the next one is the probe.
+    /// When it is time for a probe, the next call is that.
     Marking(Urgency),
+    /// As of marks.
     Writing,
 }
 
@@ -92,9 +104,18 @@ impl Guard {
         }
     }
 
-    /// When the ledger may be asked again; `None` while it may.
-    pub(crate) fn probe_at(&self) -> Option<Instant> {
-        self.ledger.probe_at()
+    /// Whether the ledger is asked by probes alone.
+    pub(crate) fn probe(&self) -> Probe {
+        match self.ledger.probe_at().map(|at| at.saturating_duration_since(Instant::now())) {
+            None => Probe::None,
+            Some(Duration::ZERO) => Probe::Due,
+            Some(time) => Probe::Later(time),
+        }
+    }
+
+    /// One of the ledger begins: others wait for what comes of it.
+    pub(crate) fn begin_probe(&self) {
+        self.ledger.takes_probe(Instant::now());
     }
 
     /// A probe of the ledger has gone well.

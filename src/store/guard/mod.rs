@@ -7,4 +7,4 @@
 mod breaker;
 mod calls;
 
-pub(crate) use calls::{Deadlines, Guard, Urgency};
+pub(crate) use calls::{Deadlines, Guard, Probe, Urgency};
