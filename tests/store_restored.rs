@@ -247,6 +247,27 @@ impl Store for Split {
     }
 }
 
+/// CASES 131: the end of a ledger is lost and nobody is left who knew it; what was made then is newer than the ledger, and
+/// marks of now have stamps that are older.
+#[tokio::test(start_paused = true)]
+async fn what_was_made_by_a_lost_end_of_a_ledger_is_not_judged_by_the_rest() {
+    let cluster = Cluster::new();
+    let gone = cluster.healthy();
+    gone.isr.expire_tag("p:other").await.unwrap();
+    let backup = cluster.memory.ledger_snapshot();
+    for _ in 0..3 {
+        // The clock stands still, and stamps go on.
+        gone.isr.expire_tag("p:other").await.unwrap();
+    }
+    seen(&gone.app, "/p/far").await;
+    written(&gone).await;
+    drop(gone);
+    cluster.memory.restore_ledger(&backup);
+    cluster.source.publish();
+    cluster.healthy().isr.expire_tag("p:far").await.unwrap();
+    assert_eq!(seen(&cluster.healthy().app, "/p/far").await, page("MISS", "far", 1));
+}
+
 /// I6: each look finds another ledger than the one before, and everything is marked; not without a pause.
 #[tokio::test(start_paused = true)]
 async fn two_ledgers_in_one_do_not_make_rounds_without_end() {

@@ -7,10 +7,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::follow::Following;
+use super::queue::Writes;
 use super::round::fresh_epoch;
 use super::trust::{Trust, Verified};
 use super::unsent::Unsent;
-use super::write::Writes;
 use crate::clock::MonoTime;
 use crate::entry::codec::SigningKeys;
 use crate::ledger::Verb;

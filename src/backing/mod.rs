@@ -16,11 +16,13 @@
 //! - `follow`: who makes rounds.
 //! - `marking`: an invalidation on its way to the ledger.
 //! - `seek`: an entry that is looked for, and the lease on making it.
+//! - `queue`: what waits to be written, and who writes.
 //! - `write`: entries on their way to the store.
 
 mod attached;
 mod follow;
 mod marking;
+mod queue;
 mod round;
 mod seek;
 mod trust;
@@ -31,6 +33,7 @@ mod write;
 pub use attached::OnUnknown;
 pub(crate) use attached::{Backing, Options};
 pub(crate) use marking::mark;
+pub(crate) use queue::{Job, Veto};
 pub(crate) use seek::{Budget, Claimed, Seek, Wait, prolong};
 pub(crate) use trust::Trust;
-pub(crate) use write::{Job, Veto, catch_up, write};
+pub(crate) use write::{catch_up, write};

@@ -62,7 +62,7 @@ impl Wanted<'_> {
         }
         let value = self.found()?;
         // Before anything is judged by it.
-        let trust = Backing::consult(&self.shared);
+        let trust = Backing::consult(self.shared);
         (trust != Trust::Old && self.standing(&value, self.shared.time.wall(), trust) == Standing::Fresh)
             .then_some(value)
     }

@@ -95,6 +95,8 @@ impl Play {
             }
             Op::Rest => self.rest().await,
             Op::Advance(millis) => self.advance(Duration::from_millis(millis)).await,
+            Op::Jump(millis) => self.clocks(Duration::from_millis(millis)),
+            Op::Rewind(seconds) => self.clock.rewind(Duration::from_secs(seconds)),
             Op::Trouble(node, trouble) => self.nodes[node].trouble(trouble),
             Op::Heal(node) => self.nodes[node].heal(self.now),
             Op::Restart(n) => {
@@ -183,13 +185,17 @@ impl Play {
         while !left.is_zero() {
             let step = left.min(STEP);
             left -= step;
-            self.now += step;
-            self.clock.advance(step);
-            for node in &self.nodes {
-                node.clock.advance(step);
-            }
+            self.clocks(step);
             tokio::time::advance(step).await;
             self.look().await;
+        }
+    }
+
+    fn clocks(&mut self, step: Duration) {
+        self.now += step;
+        self.clock.advance(step);
+        for node in &self.nodes {
+            node.clock.advance(step);
         }
     }
 
