@@ -146,7 +146,7 @@ fn no_order_among_nodes_breaks_the_promise() {
     holds(cases().div_ceil(4), &plays(), |case| play(&case));
 }
 
-/// Each rule is needed. `AheadIsUnknown` takes too rare an order: the end of a ledger is lost, with all who knew it.
+/// Each rule is needed. `AheadIsUnknown` and `ElsewhereIsUnknown` take too rare an order: `tests/store_restored.rs`.
 #[test]
 fn without_a_rule_some_order_among_nodes_does() {
     for rules in [
@@ -154,7 +154,6 @@ fn without_a_rule_some_order_among_nodes_does() {
         &[Rule::JudgeAtEnd],
         &[Rule::UnknownIsMissing],
         &[Rule::UnsentHits],
-        &[Rule::ElsewhereIsUnknown],
         &[Rule::LostHits],
         &[Rule::DataTags],
     ] {
