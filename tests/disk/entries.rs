@@ -177,7 +177,7 @@ async fn a_file_larger_than_any_entry_is_not_read() {
     assert_eq!(body(&store, "a").await.unwrap(), "again");
 }
 
-/// Texts of keys never become names of files.
+/// CASES 126: texts of keys never become names of files.
 #[tokio::test]
 async fn a_key_cannot_leave_the_folder() {
     let outer = folder();
@@ -192,6 +192,7 @@ async fn a_key_cannot_leave_the_folder() {
     assert_eq!(names(&dir), ["entries", "locks", "tmp"]);
 }
 
+/// CASES 127.
 #[cfg(unix)]
 #[tokio::test]
 async fn nobody_else_can_read_it() {

@@ -7,6 +7,7 @@ use axum_isr::store::{DiskStore, Item, Store, StoreErrorKind, StoreKey};
 
 use crate::{FRESH, body, file, folder, item, names, until, version};
 
+/// CASES 127.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_link_in_an_entrys_place_is_neither_read_nor_written_through() {
@@ -26,6 +27,7 @@ async fn a_link_in_an_entrys_place_is_neither_read_nor_written_through() {
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
 }
 
+/// CASES 127.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_link_among_files_being_written_is_swept_and_not_followed() {
@@ -131,7 +133,7 @@ fn without_a_runtime_calls_are_errors() {
 
 const LIMITED: &str = "DISK_TEST_LIMITED";
 
-/// A process that may write no more than some bytes to a file is what a disk is that gets full in the middle.
+/// CASES 123: a process that may write no more than some bytes to a file is what a disk is that gets full in the middle.
 #[cfg(unix)]
 #[test]
 fn a_write_that_fails_halfway_leaves_nothing() {

@@ -82,6 +82,7 @@ fn run_and_kill(dir: &Path, round: u64, most: u64, more: Duration) -> Vec<String
     lines
 }
 
+/// CASES 127.
 #[tokio::test]
 async fn a_hundred_kills_lose_no_mark_and_leave_no_half_entry() {
     let dir = folder();
