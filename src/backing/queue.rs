@@ -296,15 +296,11 @@ mod tests {
         let writes = Writes::new(1 << 20);
         let keys: Vec<CacheKey> = (0..=WRITERS).map(|n| CacheKey::new(n.to_string().as_bytes())).collect();
         let push = |key| assert!(writes.push(key, Job::Nothing(Note::Failed), false).0);
-        let stuck: Vec<u64> = keys[..WRITERS]
-            .iter()
-            .map(|key| {
-                push(key);
-                let number = writes.begin(PATIENCE).unwrap();
-                assert!(writes.next(number).is_some());
-                number
-            })
-            .collect();
+        keys[..WRITERS].iter().for_each(push);
+        let stuck: Vec<u64> = (0..WRITERS).map(|_| writes.begin(PATIENCE).unwrap()).collect();
+        for number in &stuck {
+            assert!(writes.next(*number).is_some());
+        }
         keys.iter().for_each(push);
         assert_eq!(writes.begin(PATIENCE), None);
         let new = writes.begin(Duration::ZERO).unwrap();
