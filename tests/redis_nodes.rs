@@ -134,10 +134,9 @@ async fn a_server_that_comes_back_empty_makes_nothing_immortal() {
     shows(&one, "/p/a", "a version 1").await;
 }
 
-/// An old dump has neither the mark nor the stamp that came after it; whoever made the mark still knows.
-#[tokio::test]
-async fn what_was_expired_stays_so_when_an_old_dump_comes_back() {
-    let mut server = Server::start();
+/// A server whose dump has the old page and not the mark on it, the node that has made the mark, and one that has seen it.
+async fn expired_since_its_dump() -> (Server, Source, Node, Node) {
+    let server = Server::start();
     let source = Source::default();
     let (one, other) = (node(connect(&server).await, &source), node(connect(&server).await, &source));
     one.isr.expire_tag("another").await.unwrap();
@@ -148,6 +147,13 @@ async fn what_was_expired_stays_so_when_an_old_dump_comes_back() {
     source.publish();
     one.isr.expire_tag("p:a").await.unwrap().everywhere().await;
     assert_eq!(seen(&other.app, "/p/a").await.1, "a version 1");
+    (server, source, one, other)
+}
+
+/// An old dump has neither the mark nor the stamp that came after it; whoever made the mark still knows.
+#[tokio::test]
+async fn what_was_expired_stays_so_when_an_old_dump_comes_back() {
+    let (mut server, source, one, other) = expired_since_its_dump().await;
     server.kill();
     server.restart();
     // A third one, that knows only what the dump says, and finds the old page in it.
@@ -161,17 +167,7 @@ async fn what_was_expired_stays_so_when_an_old_dump_comes_back() {
 
 /// The same where whoever made the mark has ended, and another process, which has seen it, is the only one that can tell.
 async fn an_old_dump_is_noticed(before: &[&str], after: impl AsyncFn(&Node) -> bool) {
-    let mut server = Server::start();
-    let source = Source::default();
-    let (one, other) = (node(connect(&server).await, &source), node(connect(&server).await, &source));
-    one.isr.expire_tag("another").await.unwrap();
-    fetch(&one.app, "/p/a").await;
-    written(&one).await;
-    shows(&other, "/p/a", "a version 0").await;
-    server.save();
-    source.publish();
-    one.isr.expire_tag("p:a").await.unwrap().everywhere().await;
-    assert_eq!(seen(&other.app, "/p/a").await.1, "a version 1");
+    let (mut server, source, one, other) = expired_since_its_dump().await;
     drop(one);
     for tag in before {
         other.isr.expire_tag(tag).await.unwrap();
