@@ -212,9 +212,7 @@ impl Writes {
 
     /// Some of those that are to be removed.
     pub(super) fn take_removals(&self, most: usize) -> Vec<(CacheKey, Veto)> {
-        let mut queue = self.lock();
-        let keys: Vec<CacheKey> = queue.removals.keys().take(most).cloned().collect();
-        keys.into_iter().filter_map(|key| queue.removals.remove_entry(&key)).collect()
+        self.lock().removals.extract_if(|_, _| true).take(most).collect()
     }
 
     /// How many are to be removed, and could not be.

@@ -148,9 +148,11 @@ impl<S: Bounds> Core<S> {
         // Apart from GETs: what a HEAD starts may be an explicit `head` handler, whose page has no body. No key ends like
         // this, since a key says itself where it ends.
         let head_key = if admitted.head { [key, b"H"].concat() } else { Vec::new() };
+        // The clocks may be the application's: not under the table's lock, below.
+        let (trust, now) = (Backing::consult(shared), shared.time.wall());
         // Whoever joins a render has to know whether it is older than what was invalidated.
         let joins = || shared.flights.has(key) || (admitted.head && shared.flights.has(&head_key));
-        if asked == Asked::No && Backing::consult(shared) == Trust::Old && joins() {
+        if asked == Asked::No && trust == Trust::Old && joins() {
             return Ok(Found::Unverified);
         }
         let arrived = self.view().since();
@@ -169,8 +171,6 @@ impl<S: Bounds> Core<S> {
             key
         };
         // Once more, under the table's lock: a flight may have landed meanwhile.
-        // The clock may be the application's: not under the lock.
-        let (now, trust) = (shared.time.wall(), Backing::consult(shared));
         let find = || {
             let page = shared.memory.page(key)?;
             let served = match self.standing(&page, now, trust) {
