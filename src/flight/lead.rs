@@ -191,9 +191,11 @@ impl Lead {
             if stop.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Landing::Abandoned);
             }
-            late = late || overdue.as_mut().poll(cx).is_ready();
             // Until a visitor comes while this gives up.
             while self.flight.poll_unwatched(cx).is_ready() {
+                // Not before: to set a timer may wake another thread, which is dear where a page is only read from the
+                // store.
+                late = late || overdue.as_mut().poll(cx).is_ready();
                 permit = permit.take().or_else(|| Arc::clone(&self.shared.orphans).try_acquire_owned().ok());
                 let end = match permit {
                     Some(_) if !late => return Poll::Pending,
