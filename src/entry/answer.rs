@@ -93,7 +93,9 @@ pub(crate) fn answer(
 
 /// The headers of a MISS whose body is still on its way: it may yet turn out not to be shareable.
 pub(crate) fn undecided(headers: &mut HeaderMap, collapsed: bool, route: &Settings, profile: &ResponseHeaders) {
-    draft::vary(headers, route);
+    if let Some(vary) = draft::vary(headers, route) {
+        headers.insert(header::VARY, vary);
+    }
     mark(headers, Served::Miss { collapsed }, profile);
     if profile.lifetime != Lifetime::None {
         headers.insert(header::CACHE_CONTROL, UNDECIDED);

@@ -54,17 +54,17 @@ pub(crate) struct Kept<'a> {
 impl Kept<'_> {
     pub(crate) fn seal(self, window: Window, route: &Settings, profile: &ResponseHeaders) -> Entry {
         let body = self.body;
-        let mut headers = HeaderMap::with_capacity(self.headers.len() + 8);
-        lifetime(&mut headers, profile.lifetime, &window);
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        for (name, value) in self.headers {
-            headers.append(name, value.clone());
+        let vary = vary(self.headers, route);
+        let mut made = Vec::with_capacity(4);
+        made.extend(lifetime(profile.lifetime, &window));
+        made.push((header::CONTENT_LENGTH, HeaderValue::from(body.len())));
+        if !self.headers.contains_key(header::ETAG) {
+            made.push((header::ETAG, etag(self.headers, &body)));
         }
-        vary(&mut headers, route);
-        if !headers.contains_key(header::ETAG) {
-            headers.insert(header::ETAG, etag(&headers, &body));
-        }
-        let (headers, values) = compact(&headers, profile);
+        let own = self.headers.iter().filter(|(name, _)| vary.is_none() || *name != header::VARY);
+        let merged = vary.iter().map(|vary| (&header::VARY, vary));
+        let all: Vec<_> = made.iter().map(|(name, value)| (name, value)).chain(own).chain(merged).collect();
+        let (headers, values) = compact(&all, profile);
         let weight = size_of::<Entry>() + body.len() + self.besides + heap_bytes(&headers, values);
         Entry { status: self.status, headers, body, window, weight }
     }
@@ -96,29 +96,28 @@ impl Entry {
     }
 }
 
-fn lifetime(headers: &mut HeaderMap, lifetime: Lifetime, window: &Window) {
+/// What says how long others may keep the page.
+fn lifetime(lifetime: Lifetime, window: &Window) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     let (fresh, stale) = (window.fresh_secs(), window.stale_secs());
-    match lifetime {
-        Lifetime::Shared => {
-            let value = cache_control::fresh(Directive::SharedMaxAge, fresh, stale);
-            headers.insert(header::CACHE_CONTROL, value);
-        }
+    let value = |directive| cache_control::fresh(directive, fresh, stale);
+    let pairs = match lifetime {
+        Lifetime::Shared => [Some((header::CACHE_CONTROL, value(Directive::SharedMaxAge))), None],
         Lifetime::Cdn => {
-            headers.insert(header::CACHE_CONTROL, ASK_EACH_TIME);
-            let value = cache_control::fresh(Directive::MaxAge, fresh, stale);
-            headers.insert(CDN_CACHE_CONTROL, value);
+            [Some((header::CACHE_CONTROL, ASK_EACH_TIME)), Some((CDN_CACHE_CONTROL, value(Directive::MaxAge)))]
         }
-        Lifetime::None => {}
-    }
+        Lifetime::None => [None, None],
+    };
+    pairs.into_iter().flatten()
 }
 
-/// Adds the names of the declared inputs to what the handler said (RFC 9110 §12.5.5), in one line.
-pub(super) fn vary(headers: &mut HeaderMap, route: &Settings) {
+/// The names of the declared inputs with what the handler said (RFC 9110 §12.5.5), in one line; `None` if nothing is
+/// declared.
+pub(super) fn vary(headers: &HeaderMap, route: &Settings) -> Option<HeaderValue> {
     let cookie = (!route.cookies.is_empty()).then_some("cookie");
-    let ours: Vec<&str> = route.headers.iter().map(|d| d.name.as_str()).chain(cookie).collect();
-    if ours.is_empty() {
-        return;
+    if route.headers.is_empty() && cookie.is_none() {
+        return None;
     }
+    let ours = route.headers.iter().map(|d| d.name.as_str()).chain(cookie);
     let mut names: Vec<String> = Vec::new();
     let lines: Vec<_> = headers.get_all(header::VARY).iter().collect();
     for name in lines.iter().filter_map(|line| line.to_str().ok()).flat_map(|l| l.split(',')).chain(ours) {
@@ -127,9 +126,7 @@ pub(super) fn vary(headers: &mut HeaderMap, route: &Settings) {
             names.push(name.to_ascii_lowercase());
         }
     }
-    if let Ok(value) = HeaderValue::try_from(names.join(", ")) {
-        headers.insert(header::VARY, value);
-    }
+    HeaderValue::try_from(names.join(", ")).ok()
 }
 
 /// A weak validator (RFC 9110 §8.8.1): 96 bits of a digest over the body and the headers that say how to read it.
@@ -158,7 +155,7 @@ fn etag(headers: &HeaderMap, body: &Bytes) -> HeaderValue {
 
 /// The headers of a HIT, and the number of bytes of their values. What is the same for all pages is static; all other
 /// values lie in one allocation. The clone at the end has no room to spare.
-fn compact(headers: &HeaderMap, profile: &ResponseHeaders) -> (HeaderMap, usize) {
+fn compact(headers: &[(&HeaderName, &HeaderValue)], profile: &ResponseHeaders) -> (HeaderMap, usize) {
     let mut out = HeaderMap::with_capacity(headers.len() + 3);
     // First, so that a HIT overwrites it without a search.
     out.insert(header::AGE, HeaderValue::from_static("0"));
@@ -173,7 +170,7 @@ fn compact(headers: &HeaderMap, profile: &ResponseHeaders) -> (HeaderMap, usize)
     own().for_each(|(_, value)| bytes.extend_from_slice(value.as_bytes()));
     let values = Bytes::from(bytes.into_boxed_slice());
     let mut at = 0;
-    for (name, value) in headers {
+    for (name, value) in headers.iter().copied() {
         if let Some(value) = common(name, value) {
             out.append(name, value);
             continue;
@@ -197,7 +194,10 @@ fn common(name: &HeaderName, value: &HeaderValue) -> Option<HeaderValue> {
         "application/xml",
         "text/css",
     ];
-    let known = TYPES.into_iter().find(|known| name == header::CONTENT_TYPE && value == known)?;
+    if name != header::CONTENT_TYPE {
+        return None;
+    }
+    let known = TYPES.into_iter().find(|known| value == known)?;
     Some(HeaderValue::from_static(known))
 }
 

@@ -1,7 +1,7 @@
 //! The key as a value that is kept, and its readable form.
 
 use std::borrow::Borrow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -36,7 +36,8 @@ impl CacheKey {
     /// Everything that is in the key but path and query, so that no two encode equally.
     pub(crate) fn kind(&self) -> Box<[u8]> {
         let Parts { namespace, pattern, nest, host, headers, cookies, path: _, inner: _, query: _ } = self.parts();
-        let mut kind = Vec::with_capacity(self.0.len());
+        // Lengths are longer here than in the key.
+        let mut kind = Vec::with_capacity(self.0.len() + 128);
         let mut put = |text: &str| {
             kind.extend_from_slice(&(text.len() as u64).to_be_bytes());
             kind.extend_from_slice(text.as_bytes());
@@ -60,42 +61,53 @@ impl CacheKey {
     /// enough, what follows it too. The digest at the end is that of scope and key, so texts differ when keys do.
     pub(crate) fn storage_key(&self, scope: &str) -> String {
         let parts = self.parts();
-        let mut head = format!("v1:{scope}:");
+        // With room for what is escaped, as a rule.
+        let mut text = String::with_capacity(self.0.len() + scope.len() + 100);
+        text.push_str("v1:");
+        text.push_str(scope);
+        text.push(':');
         if !parts.namespace.is_empty() {
-            escape(parts.namespace, &mut head);
-            head.push('!');
+            escape(parts.namespace, &mut text);
+            text.push('!');
         }
-        let mut path = String::new();
+        let path = text.len();
         let shown = data::name(&self.0).unwrap_or(parts.path);
-        escape(shown, &mut path);
-        let mut rest = String::new();
-        for (mark, text) in [('?', parts.query), ('@', parts.host)] {
-            if !text.is_empty() {
-                rest.push(mark);
-                escape(text, &mut rest);
+        escape(shown, &mut text);
+        let rest = text.len();
+        for (mark, part) in [('?', parts.query), ('@', parts.host)] {
+            if !part.is_empty() {
+                text.push(mark);
+                escape(part, &mut text);
             }
         }
         for (kind, pairs) in [("", &parts.headers), ("cookie.", &parts.cookies)] {
             for (name, value) in pairs {
-                rest.push(';');
-                rest.push_str(kind);
-                escape(name, &mut rest);
-                rest.push('=');
-                escape(value, &mut rest);
+                text.push(';');
+                text.push_str(kind);
+                escape(name, &mut text);
+                text.push('=');
+                escape(value, &mut text);
             }
         }
-        if head.len() + path.len() + rest.len() > MAX_READABLE {
-            path = hex(&Sha256::digest(shown));
-        }
-        if head.len() + path.len() + rest.len() > MAX_READABLE {
-            rest = format!("#{}", hex(&Sha256::digest(&rest)));
+        if text.len() > MAX_READABLE {
+            let rest = text.split_off(rest);
+            text.truncate(path);
+            push_digest(Sha256::digest(shown), &mut text);
+            if text.len() + rest.len() > MAX_READABLE {
+                text.push('#');
+                push_digest(Sha256::digest(rest), &mut text);
+            } else {
+                text.push_str(&rest);
+            }
         }
         let whole = Sha256::new()
             .chain_update((scope.len() as u64).to_be_bytes())
             .chain_update(scope)
             .chain_update(&self.0)
             .finalize();
-        format!("{head}{path}{rest}:{}", hex(&whole))
+        text.push(':');
+        push_digest(whole, &mut text);
+        text
     }
 }
 
@@ -104,18 +116,27 @@ fn escape(text: &str, out: &mut String) {
         if byte.is_ascii_graphic() && !b":%{}".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
+            out.push('%');
+            push_hex(byte, b"0123456789ABCDEF", out);
         }
     }
 }
 
 /// Lower case.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    let mut out = String::with_capacity(2 * bytes.len());
+    push_digest(bytes, &mut out);
+    out
+}
+
+fn push_digest(bytes: impl AsRef<[u8]>, out: &mut String) {
+    bytes.as_ref().iter().for_each(|byte| push_hex(*byte, b"0123456789abcdef", out));
+}
+
+fn push_hex(byte: u8, digits: &[u8; 16], out: &mut String) {
+    for half in [byte >> 4, byte & 15] {
+        out.push(char::from(digits[usize::from(half)]));
+    }
 }
 
 impl Borrow<[u8]> for CacheKey {

@@ -150,14 +150,14 @@ impl PageRecord {
     }
 
     /// Of the entry with this scope and key, and no other.
-    pub(crate) fn read(record: &[u8], scope: &str, key: &[u8]) -> Result<Self, Damage> {
+    pub(crate) fn read(record: &Bytes, scope: &str, key: &[u8]) -> Result<Self, Damage> {
         let page: Page<'_> = read(record)?;
         same(page.of, scope, key)?;
         let mut headers = HeaderMap::with_capacity(page.headers.0.len());
         for (name, value, is_sensitive) in page.headers.0 {
             // Checked as if a client had sent them: no blanks, no line ends, no control bytes.
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Damage::Record)?;
-            let mut value = HeaderValue::from_bytes(value.0).map_err(|_| Damage::Record)?;
+            let mut value = HeaderValue::from_maybe_shared(record.slice_ref(value.0)).map_err(|_| Damage::Record)?;
             value.set_sensitive(is_sensitive);
             headers.append(name, value);
         }

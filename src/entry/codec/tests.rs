@@ -169,7 +169,7 @@ fn headers_are_checked() {
             .concat(),
         );
         let at = good.windows(from.len()).position(|window| window == from).unwrap();
-        [&good[..at], &to, &good[at + from.len()..]].concat()
+        Bytes::from([&good[..at], &to, &good[at + from.len()..]].concat())
     };
     assert!(PageRecord::read(&record("x-secret", b"s"), "scope", KEY).is_ok());
     for (name, value) in [("x y", &b"v"[..]), ("", b"v"), ("x\n", b"v"), ("x", b"a\r\nb"), ("x", b"\0"), ("é", b"v")] {
@@ -181,7 +181,8 @@ proptest! {
     /// CASES 117: whatever the bytes are, reading ends, and does not panic.
     #[test]
     fn any_bytes_are_read_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
-        let _ = open(&Bytes::from(bytes.clone()), &SigningKeys::default());
+        let bytes = Bytes::from(bytes);
+        let _ = open(&bytes, &SigningKeys::default());
         let _ = PageRecord::read(&bytes, "scope", KEY);
         let _ = ValueRecord::read(&bytes, "scope", KEY);
     }
@@ -199,6 +200,6 @@ proptest! {
         let mut record = page().write("scope", KEY).unwrap().to_vec();
         let at = at % record.len();
         record[at] = byte;
-        let _ = PageRecord::read(&record, "scope", KEY);
+        let _ = PageRecord::read(&Bytes::from(record), "scope", KEY);
     }
 }
