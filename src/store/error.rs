@@ -79,8 +79,12 @@ impl StoreError {
         // A chain has an end; whoever wrote it may have thought otherwise.
         for _ in 0..16 {
             let Some(source) = next else { break };
-            text.push_str(": ");
-            text.push_str(&source.to_string());
+            let said = source.to_string();
+            // Some say themselves what their source says.
+            if !text.ends_with(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
             next = source.source();
         }
         text
@@ -111,5 +115,33 @@ impl fmt::Debug for StoreError {
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Because(&'static str, Option<Box<Because>>);
+
+    impl fmt::Display for Because {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Because {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.1.as_deref().map(|because| because as _)
+        }
+    }
+
+    #[test]
+    fn what_led_to_it_is_said_once() {
+        let refused = Because("refused", None);
+        let repeats = Because("no way there: refused", Some(Box::new(refused)));
+        let problem = StoreError::new(StoreErrorKind::Unavailable, Because("no entry", Some(Box::new(repeats))));
+        assert_eq!(problem.chain(), "the store cannot be reached: no entry: no way there: refused");
     }
 }
