@@ -347,6 +347,30 @@ async fn a_dripping_body_may_take_its_time_but_not_stop() {
     }
 }
 
+/// I3, DESIGN 2.7: the time of a render that nobody waits for counts from the begin of the render, not from when the last
+/// reader has left.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_drips_goes_on_without_readers_only_while_it_is_young() {
+    for (drops, goes_on) in [(3, 1), (5, 0)] {
+        let isr = Isr::builder().render_timeout(10 * SECOND).build().unwrap();
+        let taps = Taps::default();
+        let app = app(&isr, &taps.handler(&[]));
+        let visitor = waiting(&app, request("/p/a")).await;
+        let tap = taps.next().await;
+        let mut stream = visitor.await.into_body();
+        for _ in 0..drops {
+            tokio::time::sleep(9 * SECOND).await;
+            tap.send("drop.");
+            assert_eq!(piece(&mut stream).await, "drop.");
+        }
+        drop(stream);
+        let_run().await;
+        assert_eq!(isr.stats().flights, goes_on, "after {drops} drops");
+        drop(tap);
+        settled(&isr).await;
+    }
+}
+
 /// I6, DESIGN 2.7: a body that is always ready uses up the budget of its task, without which its timers do not fire; and
 /// yet a render that nobody waits for ends after four render timeouts, and gives its place back.
 #[tokio::test(start_paused = true)]
