@@ -81,7 +81,7 @@ impl StoreError {
             let Some(source) = next else { break };
             let said = source.to_string();
             // Some say themselves what their source says.
-            if !text.ends_with(&said) {
+            if !text.ends_with(&format!(": {said}")) {
                 text.push_str(": ");
                 text.push_str(&said);
             }
@@ -143,5 +143,8 @@ mod tests {
         let repeats = Because("no way there: refused", Some(Box::new(refused)));
         let problem = StoreError::new(StoreErrorKind::Unavailable, Because("no entry", Some(Box::new(repeats))));
         assert_eq!(problem.chain(), "the store cannot be reached: no entry: no way there: refused");
+        // A part of a word is another.
+        let node = Because("no way to node-11", Some(Box::new(Because("1", None))));
+        assert!(StoreError::new(StoreErrorKind::Unavailable, node).chain().ends_with("node-11: 1"));
     }
 }
