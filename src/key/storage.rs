@@ -1,7 +1,7 @@
 //! The key as a value that is kept, and its readable form.
 
 use std::borrow::Borrow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -116,8 +116,8 @@ fn escape(text: &str, out: &mut String) {
         if byte.is_ascii_graphic() && !b":%{}".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push('%');
-            push_hex(byte, b"0123456789ABCDEF", out);
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
         }
     }
 }
@@ -130,12 +130,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 fn push_digest(bytes: impl AsRef<[u8]>, out: &mut String) {
-    bytes.as_ref().iter().for_each(|byte| push_hex(*byte, b"0123456789abcdef", out));
-}
-
-fn push_hex(byte: u8, digits: &[u8; 16], out: &mut String) {
-    for half in [byte >> 4, byte & 15] {
-        out.push(char::from(digits[usize::from(half)]));
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes.as_ref() {
+        for half in [byte >> 4, byte & 15] {
+            out.push(char::from(DIGITS[usize::from(half)]));
+        }
     }
 }
 

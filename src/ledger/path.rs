@@ -65,8 +65,7 @@ fn escape(digits: &[u8]) -> Option<u8> {
 
 /// `pchar` without escapes (RFC 3986 §3.3).
 fn is_segment(byte: u8) -> bool {
-    // A table of bits; a search of a string is 15 times as much for each byte.
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@')
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
 }
 
 fn put(path: &mut String, byte: u8, plain: bool) {
