@@ -54,16 +54,17 @@ pub(crate) struct Kept<'a> {
 impl Kept<'_> {
     pub(crate) fn seal(self, window: Window, route: &Settings, profile: &ResponseHeaders) -> Entry {
         let body = self.body;
-        let vary = vary(self.headers, route);
-        let mut made = Vec::with_capacity(4);
-        made.extend(lifetime(profile.lifetime, &window));
+        let mut made = Vec::with_capacity(5);
+        lifetime(&mut made, profile.lifetime, &window);
         made.push((header::CONTENT_LENGTH, HeaderValue::from(body.len())));
         if !self.headers.contains_key(header::ETAG) {
             made.push((header::ETAG, etag(self.headers, &body)));
         }
-        let own = self.headers.iter().filter(|(name, _)| vary.is_none() || *name != header::VARY);
-        let merged = vary.iter().map(|vary| (&header::VARY, vary));
-        let all: Vec<_> = made.iter().map(|(name, value)| (name, value)).chain(own).chain(merged).collect();
+        let vary = vary(self.headers, route);
+        let merges = vary.is_some();
+        made.extend(vary.map(|vary| (header::VARY, vary)));
+        let own = self.headers.iter().filter(|(name, _)| !merges || *name != header::VARY);
+        let all: Vec<_> = made.iter().map(|(name, value)| (name, value)).chain(own).collect();
         let (headers, values) = compact(&all, profile);
         let weight = size_of::<Entry>() + body.len() + self.besides + heap_bytes(&headers, values);
         Entry { status: self.status, headers, body, window, weight }
@@ -97,17 +98,18 @@ impl Entry {
 }
 
 /// What says how long others may keep the page.
-fn lifetime(lifetime: Lifetime, window: &Window) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+fn lifetime(made: &mut Vec<(HeaderName, HeaderValue)>, lifetime: Lifetime, window: &Window) {
     let (fresh, stale) = (window.fresh_secs(), window.stale_secs());
-    let value = |directive| cache_control::fresh(directive, fresh, stale);
-    let pairs = match lifetime {
-        Lifetime::Shared => [Some((header::CACHE_CONTROL, value(Directive::SharedMaxAge))), None],
-        Lifetime::Cdn => {
-            [Some((header::CACHE_CONTROL, ASK_EACH_TIME)), Some((CDN_CACHE_CONTROL, value(Directive::MaxAge)))]
+    match lifetime {
+        Lifetime::Shared => {
+            made.push((header::CACHE_CONTROL, cache_control::fresh(Directive::SharedMaxAge, fresh, stale)));
         }
-        Lifetime::None => [None, None],
-    };
-    pairs.into_iter().flatten()
+        Lifetime::Cdn => {
+            made.push((header::CACHE_CONTROL, ASK_EACH_TIME));
+            made.push((CDN_CACHE_CONTROL, cache_control::fresh(Directive::MaxAge, fresh, stale)));
+        }
+        Lifetime::None => {}
+    }
 }
 
 /// The names of the declared inputs with what the handler said (RFC 9110 §12.5.5), in one line; `None` if nothing is
