@@ -79,10 +79,9 @@ impl StoreError {
         // A chain has an end; whoever wrote it may have thought otherwise.
         for _ in 0..16 {
             let Some(source) = next else { break };
-            let said = source.to_string();
+            let said = format!(": {source}");
             // Some say themselves what their source says.
-            if !text.ends_with(&format!(": {said}")) {
-                text.push_str(": ");
+            if !text.ends_with(&said) {
                 text.push_str(&said);
             }
             next = source.source();
