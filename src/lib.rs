@@ -172,6 +172,7 @@ mod layer;
 mod ledger;
 mod memory;
 mod policy;
+pub mod prerender;
 mod render;
 mod service;
 pub mod store;
