@@ -30,7 +30,7 @@ impl Lead {
         let mut wait = match self.purpose {
             Purpose::First { .. } | Purpose::Regenerate { waits: true, .. } => Wait::ForIt,
             Purpose::Regenerate { .. } => Wait::No,
-            Purpose::LookAgain { .. } | Purpose::Show => return None,
+            Purpose::LookAgain { .. } | Purpose::Show | Purpose::Prerender(_) => return None,
         };
         let mut seek = Seek::new(&self.shared, &self.context.key)?;
         loop {

@@ -35,7 +35,7 @@ impl Lead {
     }
 
     fn keeps(&self) -> bool {
-        !matches!(self.purpose, Purpose::Show)
+        !matches!(self.purpose, Purpose::Show | Purpose::Prerender(_))
     }
 
     /// Leaves the table while the body goes on; others do not wait for what will not be kept.
@@ -47,6 +47,8 @@ impl Lead {
             self.shared.flights.leave(&self.flight);
             self.shared.landed.notify_waiters();
         }
+        // Not after its end, which may be far away.
+        self.tell_exporter(&Outcome::Pass(reason));
     }
 
     /// What the memory tier learns from a page that is not kept. `veto`: also where there is an old page.
@@ -112,7 +114,7 @@ impl Lead {
         match &self.purpose {
             Purpose::Regenerate { old, .. } => return self.regeneration_failed(old, what),
             Purpose::LookAgain { was } => self.remember(*was),
-            Purpose::First { .. } | Purpose::Show => {}
+            Purpose::First { .. } | Purpose::Show | Purpose::Prerender(_) => {}
         }
         telemetry::failed(&self.shared, &self.recipe, &self.context.key, what);
     }
@@ -156,6 +158,7 @@ impl Lead {
         };
         telemetry::landed(&self.shared, &self.recipe, &self.context.key, &outcome, self.purpose.as_str());
         self.give_back(&outcome);
+        self.tell_exporter(&outcome);
         self.shared.flights.leave(&self.flight);
         self.flight.end(outcome);
         give_up_body(&self.flight);
@@ -190,6 +193,7 @@ impl Drop for Lead {
                 self.failed("panicked");
             }
             self.give_back(&Outcome::Abandoned);
+            self.tell_exporter(&Outcome::Abandoned);
             abandon(&self.shared, &self.flight);
         }
     }

@@ -17,6 +17,7 @@ use tokio::task::coop::unconstrained;
 use super::body::End;
 use super::capture::capture;
 use super::outcome::{Failure, Head, Outcome};
+use super::prerender::Prerendering;
 use super::running::{Flight, Verdict};
 use super::source::{Next, Source};
 use crate::clock::{MonoTime, WallTime};
@@ -46,6 +47,8 @@ pub(crate) enum Purpose {
     LookAgain { was: Pass },
     /// Development mode: a visitor waits, nothing is kept.
     Show,
+    /// The page is written to an export: nothing is kept here.
+    Prerender(Prerendering),
 }
 
 impl Purpose {
@@ -60,6 +63,7 @@ impl Purpose {
             Self::Regenerate { .. } => "regenerate",
             Self::LookAgain { .. } => "look-again",
             Self::Show => "show",
+            Self::Prerender(_) => "prerender",
         }
     }
 
@@ -67,6 +71,7 @@ impl Purpose {
         match self {
             Self::First { .. } | Self::Show => RenderReason::First,
             Self::Regenerate { .. } | Self::LookAgain { .. } => RenderReason::Regeneration,
+            Self::Prerender(_) => RenderReason::Prerender,
         }
     }
 }
@@ -329,6 +334,10 @@ impl Lead {
             _ => return landing,
         };
         let pattern = self.recipe.pattern();
+        if matches!(self.purpose, Purpose::Prerender(_)) {
+            // There is no visitor.
+            return landing;
+        }
         if self.shared.beliefs.believes(&self.recipe, &self.context.key) || !self.flight.is_watched() {
             return landing;
         }

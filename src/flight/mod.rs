@@ -15,6 +15,7 @@
 //! - `land`: what the memory tier and the waiters learn from it.
 //! - `capture`: the body of a render on its way into an entry.
 //! - `source`: that body with everything that can go wrong contained.
+//! - `prerender`: a page that is written to an export.
 //! - `outcome`: every way a flight can end.
 //! - `beliefs`: patterns that have rendered well, and warnings that were given.
 
@@ -25,6 +26,7 @@ mod fetch;
 mod land;
 mod lead;
 mod outcome;
+mod prerender;
 mod running;
 mod source;
 mod table;
@@ -43,6 +45,7 @@ pub(crate) use beliefs::{Beliefs, Warnings};
 pub(crate) use capture::CaptureBudget;
 pub(crate) use lead::{BACKGROUND_RENDERS, Lead, Purpose, abandon};
 pub(crate) use outcome::{Failure, Head, Outcome};
+pub(crate) use prerender::{Prerendered, PrerenderedPage, Prerendering};
 pub(crate) use running::{Flight, Verdict};
 pub(crate) use table::{Entered, Table, forget};
 pub(crate) use waiter::{Step, Waiter, lone_flight};

@@ -80,8 +80,8 @@ pub(crate) fn build<'k>(buffer: &'k mut KeyBuffer, request: &Request, route: &Ro
 }
 
 /// The key of a request as a value.
-pub(crate) fn owned(request: &Request, route: &RouteConfig) -> Option<CacheKey> {
-    build(&mut KeyBuffer::new(), request, route).map(CacheKey::new).ok()
+pub(crate) fn owned(request: &Request, route: &RouteConfig) -> Result<CacheKey, Bypass> {
+    build(&mut KeyBuffer::new(), request, route).map(CacheKey::new)
 }
 
 /// Writes a key into a place of exactly its length.

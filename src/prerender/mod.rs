@@ -12,12 +12,15 @@
 //! ```
 //!
 //! - `record`: one page of a manifest.
+//! - `render`: one page, through the layers of its router.
 //! - `source`: where manifest and files are read from.
 
 mod record;
+mod render;
 mod source;
 
 pub(crate) use record::{Inputs, Record};
+pub(crate) use render::render;
 pub use source::{SeedError, SeedErrorKind, SeedFile, SeedSource};
 
 /// The name of the manifest in its folder.

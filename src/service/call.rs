@@ -14,6 +14,7 @@ use tower_service::Service;
 use super::lookup::{Asked, Found};
 use super::renderer::Rerouted;
 use super::visit::{self, Visit};
+use crate::flight::Prerendering;
 use crate::future::ResponseFuture;
 use crate::isr::Shared;
 use crate::key::{self, KeyBuffer};
@@ -113,6 +114,12 @@ impl<S> Core<S> {
 impl<S: Bounds> Core<S> {
     fn call(self: &Arc<Self>, request: Request) -> ResponseFuture<S> {
         let given = request.extensions().get::<RouteConfig>();
+        if let Some(found) = given
+            && let Some(prerendering) = request.extensions().get::<Prerendering>().cloned()
+        {
+            let found = found.clone();
+            return self.prerender(request, prerendering, &found);
+        }
         let Some(route) = given.or(self.layer.route()) else {
             return ResponseFuture::own(S::clone(&self.service), request, None);
         };
@@ -173,7 +180,7 @@ impl<S: Bounds> Core<S> {
 
     /// A configuration that a middleware has made, or one that was refused.
     #[cold]
-    fn check(&self, request: &Request, route: &RouteConfig) -> Result<(), Bypass> {
+    pub(super) fn check(&self, request: &Request, route: &RouteConfig) -> Result<(), Bypass> {
         if request.extensions().get::<Marker>().is_some() {
             return Err(Bypass::Inner);
         }

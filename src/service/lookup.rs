@@ -95,7 +95,7 @@ impl<S: Bounds> Core<S> {
         self.wait(key, request, route, admitted, asked).unwrap_or_else(Found::Bypass)
     }
 
-    fn view(&self) -> &View {
+    pub(super) fn view(&self) -> &View {
         &self.shared().ledger.view
     }
 
@@ -262,7 +262,7 @@ impl<S: Bounds> Core<S> {
     }
 
     /// Whether a render can be started here and waited for.
-    fn may_render(&self, key: &[u8]) -> Result<Handle, Bypass> {
+    pub(super) fn may_render(&self, key: &[u8]) -> Result<Handle, Bypass> {
         if RenderContext::rendering(self.shared().id, key) {
             return Err(Bypass::Recursion);
         }
@@ -277,7 +277,7 @@ impl<S: Bounds> Core<S> {
     }
 
     /// Whoever leads this flight; if nobody can, it is over.
-    fn lead(
+    pub(super) fn lead(
         self: &Arc<Self>,
         flight: Arc<Flight>,
         key: CacheKey,

@@ -3,10 +3,12 @@
 //! - `call`: the way of a request; everything that needs no waiting.
 //! - `lookup`: what the memory tier says, and the background work that follows from it.
 //! - `visit`: the way of a visitor who has to wait.
+//! - `prerender`: a page for an export.
 //! - `renderer`: the inner service as the maker of pages.
 
 mod call;
 mod lookup;
+mod prerender;
 mod renderer;
 mod visit;
 

@@ -180,12 +180,12 @@ impl<S: Bounds> Visit<S> {
         let Self { core, request, route, waiter, .. } = self;
         // As in a render: if the handler asks for its own page, that request must not wait for this one.
         let response = match key::owned(&request, &route) {
-            Some(key) => {
+            Ok(key) => {
                 let mode = route.settings().mode;
                 let context = Arc::new(RenderContext::new(core.shared().id, key, "", RenderReason::Visitor, mode));
                 RENDER.scope(context, send(&core, request, route)).await
             }
-            None => send(&core, request, route).await,
+            Err(_) => send(&core, request, route).await,
         };
         let status = response.status();
         volunteer.answer(match status.as_u16() {

@@ -1,0 +1,85 @@
+//! A page that is rendered to be written to an export: whoever asks for it gets the page, not an answer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::Request;
+use http::{HeaderMap, StatusCode};
+use tokio::sync::oneshot;
+
+use super::lead::{Lead, Purpose};
+use super::outcome::Outcome;
+use crate::isr::Shared;
+use crate::memory::Page;
+use crate::policy::route::RouteConfig;
+use crate::policy::tag::Tag;
+
+/// What came of rendering a page for an export.
+pub(crate) enum Prerendered {
+    Page(Box<PrerenderedPage>),
+    /// The page is not shared, or not cached: why, in a word.
+    Skipped(&'static str),
+    /// It could not be made: what happened, in a word, and the status if there was one.
+    Failed(&'static str, Option<StatusCode>),
+}
+
+pub(crate) struct PrerenderedPage {
+    pub(crate) page: Arc<Page>,
+    pub(crate) tags: Vec<Tag>,
+    /// The handler's, and the validator.
+    pub(crate) headers: HeaderMap,
+    /// The handle that rendered it.
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// In the extensions of a request that asks for a page to be rendered for an export. No request from outside has it.
+///
+/// It comes with a [`RouteConfig`], so that a layer looks for it only in requests that carry one.
+#[derive(Clone)]
+pub(crate) struct Prerendering {
+    config: RouteConfig,
+    tells: Arc<Mutex<Option<oneshot::Sender<Prerendered>>>>,
+}
+
+impl Prerendering {
+    /// Marks a request; the first layer with a configuration tells what came of it.
+    pub(crate) fn mark(request: &mut Request) -> oneshot::Receiver<Prerendered> {
+        let (tells, told) = oneshot::channel();
+        let config = RouteConfig::dynamic();
+        let marker = Self { config: config.clone(), tells: Arc::new(Mutex::new(Some(tells))) };
+        request.extensions_mut().insert(config);
+        request.extensions_mut().insert(marker);
+        told
+    }
+
+    /// The configuration that a middleware has given the request, if it has.
+    pub(crate) fn given<'r>(&self, found: &'r RouteConfig) -> Option<&'r RouteConfig> {
+        Some(found).filter(|found| !found.is(&self.config))
+    }
+
+    pub(crate) fn tell(&self, what: Prerendered) {
+        let tells = self.tells.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Nobody listens any more: then it is nobody's.
+        let _ = tells.map(|tells| tells.send(what));
+    }
+}
+
+impl Lead {
+    /// Whoever prerenders learns what came of it.
+    pub(super) fn tell_exporter(&self, outcome: &Outcome) {
+        let Purpose::Prerender(prerendering) = &self.purpose else { return };
+        prerendering.tell(match outcome {
+            Outcome::Page(page, _) | Outcome::Found(page) => Prerendered::Page(Box::new(PrerenderedPage {
+                tags: self.tags(&self.context.notes()),
+                headers: page.entry.own_headers(&self.shared.headers),
+                page: Arc::clone(page),
+                shared: Arc::clone(&self.shared),
+            })),
+            Outcome::Pass(reason) => Prerendered::Skipped(reason.as_str()),
+            Outcome::Failure(failure) => Prerendered::Failed("status", Some(failure.head.status)),
+            Outcome::Broken(head) => Prerendered::Failed(outcome.as_str(), Some(head.status)),
+            Outcome::TimedOut | Outcome::Panicked(_) | Outcome::Abandoned => {
+                Prerendered::Failed(outcome.as_str(), None)
+            }
+        });
+    }
+}

@@ -1,0 +1,72 @@
+//! A request that asks for a page to be rendered for an export.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+
+use super::call::{Bounds, Core};
+use crate::flight::{BACKGROUND_RENDERS, Prerendered, Prerendering, Purpose, Waiter, lone_flight};
+use crate::future::ResponseFuture;
+use crate::key;
+use crate::policy::request::{Bypass, examine};
+use crate::policy::route::{Dynamic, RouteConfig};
+
+impl<S: Bounds> Core<S> {
+    /// Renders the page, whatever there is of it, and keeps nothing. `found`: the configuration in the request.
+    #[cold]
+    pub(super) fn prerender(
+        self: &Arc<Self>,
+        request: Request,
+        prerendering: Prerendering,
+        found: &RouteConfig,
+    ) -> ResponseFuture<S> {
+        let Some(route) = prerendering.given(found).or(self.layer.route()).cloned() else {
+            // A layer further in may have a configuration.
+            return ResponseFuture::own(S::clone(&self.service), request, None);
+        };
+        match self.prepare(&request, &route, &prerendering) {
+            Ok(waiter) => {
+                let limit = self.shared().render_timeout.saturating_mul(BACKGROUND_RENDERS);
+                ResponseFuture::flow(Box::pin(async move {
+                    if tokio::time::timeout(limit, waiter.step(true)).await.is_err() {
+                        prerendering.tell(Prerendered::Failed("timed-out", None));
+                    }
+                    told()
+                }))
+            }
+            Err(reason) => {
+                prerendering.tell(match route.settings().mode {
+                    Dynamic::ForceDynamic => Prerendered::Skipped("dynamic"),
+                    _ => Prerendered::Skipped(reason.as_str()),
+                });
+                ResponseFuture::ready(told())
+            }
+        }
+    }
+
+    fn prepare(
+        self: &Arc<Self>,
+        request: &Request,
+        route: &RouteConfig,
+        prerendering: &Prerendering,
+    ) -> Result<Waiter, Bypass> {
+        self.check(request, route)?;
+        if self.shared().is_closing() {
+            return Err(Bypass::Shutdown);
+        }
+        examine(request, route)?;
+        let key = key::owned(request, route)?;
+        let runtime = self.may_render(key.as_bytes())?;
+        let (flight, waiter) = lone_flight(key.clone(), self.view().since()).ok_or(Bypass::NoRuntime)?;
+        let purpose = Purpose::Prerender(prerendering.clone());
+        self.lead(flight, key, request, route, purpose)?.spawn(&runtime, None);
+        Ok(waiter)
+    }
+}
+
+/// Layers outside see this; the page goes another way.
+fn told() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
