@@ -41,6 +41,9 @@ async fn call(store: &impl Store, operation: Operation) -> Result<(), StoreError
     match operation {
         Operation::Get => store.get(&item.key).await.map(drop),
         Operation::Put => store.put(&item).await.map(drop),
+        Operation::Versions => {
+            store.versions(&[item.key.clone(), item.key]).await.into_iter().try_for_each(|got| got.map(drop))
+        }
         Operation::PutMany => store.put_many(&[item.clone(), item]).await.into_iter().try_for_each(|put| put.map(drop)),
         Operation::Remove => store.remove(&item.key, item.version).await,
         Operation::Invalidate => store.invalidate(&[expire()], 7).await.map(drop),

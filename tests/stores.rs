@@ -76,6 +76,7 @@ enum Flaw {
     ComparesEpochs,
     RemovesAnything,
     ReversesResults,
+    ReversesVersions,
     GrantsTwice,
     NeverProlongs,
     TellsNotesToAll,
@@ -148,6 +149,15 @@ impl Store for Flawed {
             results.reverse();
         }
         results
+    }
+
+    async fn versions(&self, keys: &[StoreKey]) -> Vec<Result<Option<Version>, StoreError>> {
+        let keys: Vec<_> = keys.iter().map(|key| self.key(key)).collect();
+        let mut versions = self.store.versions(&keys).await;
+        if self.has(Flaw::ReversesVersions) {
+            versions.reverse();
+        }
+        versions
     }
 
     async fn remove(&self, key: &StoreKey, upto: Version) -> Result<(), StoreError> {
@@ -268,6 +278,7 @@ fn the_suite_finds_broken_stores() {
         (Flaw::ComparesEpochs, &["another_epoch_replaces"]),
         (Flaw::RemovesAnything, &["removing_spares_what_is_newer"]),
         (Flaw::ReversesResults, &["many_are_put_in_their_order"]),
+        (Flaw::ReversesVersions, &["versions_are_told_in_order"]),
         (Flaw::GrantsTwice, &["a_lease_is_granted_once", "a_stranger_releases_nothing"]),
         (Flaw::NeverProlongs, &["a_lease_is_granted_once"]),
         (Flaw::TellsNotesToAll, &["a_note_is_for_those_who_wait"]),

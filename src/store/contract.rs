@@ -73,6 +73,16 @@ pub trait Store: Send + Sync + 'static {
         results
     }
 
+    /// The versions of the entries under these keys, in their order; `None` where there is none, or where what is there has
+    /// no version. By default each entry is read.
+    async fn versions(&self, keys: &[StoreKey]) -> Vec<Result<Option<Version>, StoreError>> {
+        let mut versions = Vec::with_capacity(keys.len());
+        for key in keys {
+            versions.push(self.get(key).await.map(|bytes| bytes.and_then(|bytes| Version::read(&bytes))));
+        }
+        versions
+    }
+
     /// Removes an entry, unless it is [newer](Version::is_newer_than) than `upto`.
     async fn remove(&self, key: &StoreKey, upto: Version) -> Result<(), StoreError>;
 
@@ -133,6 +143,10 @@ impl<S: Store + ?Sized> Store for std::sync::Arc<S> {
 
     async fn put_many(&self, items: &[Item]) -> Vec<Result<Put, StoreError>> {
         (**self).put_many(items).await
+    }
+
+    async fn versions(&self, keys: &[StoreKey]) -> Vec<Result<Option<Version>, StoreError>> {
+        (**self).versions(keys).await
     }
 
     async fn remove(&self, key: &StoreKey, upto: Version) -> Result<(), StoreError> {

@@ -20,6 +20,8 @@ pub enum Operation {
     Put,
     /// `Store::put_many`, with all its items.
     PutMany,
+    /// `Store::versions`.
+    Versions,
     /// `Store::remove`.
     Remove,
     /// `Store::invalidate`.
@@ -36,10 +38,11 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Get,
         Self::Put,
         Self::PutMany,
+        Self::Versions,
         Self::Remove,
         Self::Invalidate,
         Self::Changes,

@@ -96,6 +96,19 @@ impl<S: Store> Store for FaultyStore<S> {
         }
     }
 
+    async fn versions(&self, keys: &[StoreKey]) -> Vec<Result<Option<Version>, StoreError>> {
+        let call = self.faults.begin(Operation::Versions);
+        let versions = match call.before().await {
+            Ok(Way::Do) => self.store.versions(keys).await,
+            Ok(Way::Pretend) => vec![Ok(None); keys.len()],
+            Err(error) => return vec![Err(error); keys.len()],
+        };
+        match call.after().await {
+            Ok(()) => versions,
+            Err(error) => vec![Err(error); keys.len()],
+        }
+    }
+
     async fn remove(&self, key: &StoreKey, upto: Version) -> Result<(), StoreError> {
         let call = self.faults.begin(Operation::Remove);
         if call.before().await? == Way::Do {

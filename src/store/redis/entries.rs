@@ -63,6 +63,14 @@ impl Entries {
         self.judge(generation, got)
     }
 
+    pub(super) async fn version(&self, keys: &Keys, key: &StoreKey) -> Result<Option<Version>, StoreError> {
+        let (mut connection, generation) = self.held()?;
+        let end = Version::AT.end - 1;
+        let got = redis::cmd("GETRANGE").arg(keys.entry(key)).arg(0).arg(end).query_async(&mut connection).await;
+        let start: Vec<u8> = self.judge(generation, got)?;
+        Ok(Version::read(&start))
+    }
+
     pub(super) async fn put(&self, keys: &Keys, item: &Item) -> Result<Put, StoreError> {
         if item.bytes.len() > MAX_BYTES {
             let problem = format!("expected at most {MAX_BYTES} bytes, got {}", item.bytes.len());

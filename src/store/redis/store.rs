@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
 
 use super::entries::{Entries, MAX_BYTES};
 use super::keys::Keys;
@@ -18,6 +19,9 @@ use crate::store::error::StoreError;
 use crate::store::item::{Item, Put, StoreKey, Version};
 use crate::store::lease::{Claim, Lease, Note};
 use crate::store::profile::Profile;
+
+/// So many entries of a batch are on their way at once: the connection sends them without waiting for answers.
+const AT_ONCE: usize = 64;
 
 /// Pages and invalidations in Redis or Valkey: one server, or a cluster. Needs the feature `redis`; Redis 6.2 or later.
 ///
@@ -139,6 +143,16 @@ impl Store for RedisStore {
 
     async fn put(&self, item: &Item) -> Result<Put, StoreError> {
         self.inner.entries.put(&self.inner.keys, item).await
+    }
+
+    async fn put_many(&self, items: &[Item]) -> Vec<Result<Put, StoreError>> {
+        let puts: Vec<_> = items.iter().map(|item| self.put(item)).collect();
+        stream::iter(puts).buffered(AT_ONCE).collect().await
+    }
+
+    async fn versions(&self, keys: &[StoreKey]) -> Vec<Result<Option<Version>, StoreError>> {
+        let asks: Vec<_> = keys.iter().map(|key| self.inner.entries.version(&self.inner.keys, key)).collect();
+        stream::iter(asks).buffered(AT_ONCE).collect().await
     }
 
     async fn remove(&self, key: &StoreKey, upto: Version) -> Result<(), StoreError> {

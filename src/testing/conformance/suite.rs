@@ -40,6 +40,7 @@ macro_rules! __store_conformance {
             versions::another_epoch_replaces
             versions::the_newest_of_concurrent_puts_stays
             versions::removing_spares_what_is_newer
+            versions::versions_are_told_in_order
             marks::an_empty_ledger_begins_with_fresh
             marks::an_invalidation_begins_an_empty_ledger
             marks::stamps_ascend_and_follow_the_time

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::nodes::{Setup, Works, version};
-use crate::store::{Put, Store, Version};
+use crate::store::{Put, Store, StoreKey, Version};
 
 /// `put`: what is newer stays; what is older or as old is replaced.
 pub(super) async fn the_newest_of_an_epoch_stays(setup: Setup) {
@@ -109,4 +109,30 @@ pub(super) async fn removing_spares_what_is_newer(setup: Setup) {
         nodes.find(&item.key, None, "it was removed").await;
         nodes.stores(&nodes.item(&format!("{upto:?}"), version(7, 0, 0), b"older"), "what was newer is gone").await;
     }
+}
+
+/// `versions`: one for each key, in their order, as they stand in the entries; none where there is no entry.
+pub(super) async fn versions_are_told_in_order(setup: Setup) {
+    let nodes = setup.nodes().await;
+    assert!(nodes.a.versions(&[]).await.is_empty(), "no keys, no versions");
+    let items: Vec<_> =
+        (0..20).map(|n| nodes.item(&format!("k{n}"), version(7, 300 + n, u64::MAX - n), b"there")).collect();
+    for item in &items {
+        nodes.stores(item, "nothing was there").await;
+        nodes.find(&item.key, Some(&item.bytes), "it was put").await;
+    }
+    let mut keys: Vec<_> = items.iter().rev().map(|item| item.key.clone()).collect();
+    let mut expected: Vec<_> = items.iter().rev().map(|item| Some(item.version)).collect();
+    keys.insert(3, StoreKey::of("never"));
+    expected.insert(3, None);
+    for store in nodes.both() {
+        let told = store.versions(&keys).await.into_iter().map(|told| told.works("versions")).collect::<Vec<_>>();
+        assert_eq!(told, expected, "the versions of what was put");
+    }
+    // Another one replaces it.
+    let newer = nodes.item("k0", version(8, 1, 1), b"newer");
+    nodes.stores(&newer, "it is of another epoch").await;
+    nodes.find(&newer.key, Some(&newer.bytes), "it was put").await;
+    let told = nodes.b.versions(std::slice::from_ref(&newer.key)).await.remove(0).works("versions");
+    assert_eq!(told, Some(newer.version), "the version of what replaced another");
 }
