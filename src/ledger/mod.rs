@@ -42,5 +42,6 @@ pub(crate) use local::{Ledger, MAX_MARKS};
 pub(crate) use mark::Target;
 pub use mark::{Mark, Verb};
 pub(crate) use mirror::Name;
+pub(crate) use path::CanonicalPath;
 pub(crate) use since::{Place, Since};
 pub(crate) use view::{Foreign, Generation, Verdict, View};

@@ -12,9 +12,14 @@
 //! ```
 //!
 //! - `record`: one page of a manifest.
+//! - `manifest`: all of them, read and written.
 //! - `render`: one page, through the layers of its router.
 //! - `source`: where manifest and files are read from.
+//! - `dir`, `embedded`: a folder, and the executable itself.
 
+mod dir;
+mod embedded;
+mod manifest;
 mod record;
 mod render;
 mod source;
