@@ -119,15 +119,21 @@ impl<'s> Seek<'s> {
         answer
     }
 
-    /// What is there, undamaged.
-    pub(crate) async fn get(&mut self, kind: Kind) -> Option<Frame> {
+    /// Where the ledger stands, if what it says can be trusted.
+    pub(crate) async fn place(&mut self) -> Option<Place> {
         if self.gave_up() {
             return None;
         }
-        // What cannot be judged is of no use.
         if self.call(async |_| Backing::verify(self.shared).await).await != Trust::Verified {
             return self.give_up();
         }
+        self.shared.ledger.view.since().place
+    }
+
+    /// What is there, undamaged.
+    pub(crate) async fn get(&mut self, kind: Kind) -> Option<Frame> {
+        // What cannot be judged is of no use.
+        self.place().await?;
         let bytes = match self.call(async |left| self.backing.guard.get(&self.store_key, left).await).await {
             Ok(Some(bytes)) => bytes,
             Ok(None) => {

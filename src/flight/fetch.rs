@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::{HeaderMap, StatusCode};
 use tokio::runtime::Handle;
 
 use super::lead::{Landing, Lead, Purpose};
@@ -12,9 +13,9 @@ use crate::backing::{Claimed, Job, Seek, Veto, Wait, prolong, write};
 use crate::clock::MonoTime;
 use crate::entry::codec::{Damage, Kind, Made, PageRecord};
 use crate::entry::{Kept, clean};
-use crate::ledger::Verdict;
+use crate::ledger::{Covered, Verdict};
 use crate::memory::{BackOff, Page};
-use crate::policy::freshness::Freshness;
+use crate::policy::freshness::{Freshness, Window};
 use crate::policy::response::{self, judge};
 use crate::policy::tag::Tag;
 use crate::render::Maker;
@@ -75,7 +76,7 @@ impl Lead {
 
     /// The page in the store, if it may be used: by the same rules as a response of the handler.
     async fn read(&self, seek: &mut Seek<'_>) -> Option<Page> {
-        let (shared, recipe, key) = (&self.shared, &self.recipe, &self.context.key);
+        let (shared, key) = (&self.shared, &self.context.key);
         let frame = seek.get(Kind::Page).await?;
         let record = match PageRecord::read(&frame.record, &shared.scope, key.as_bytes()) {
             Ok(record) => record,
@@ -83,9 +84,7 @@ impl Lead {
         };
         let mut headers = record.headers;
         let sent = headers.len();
-        clean(&mut headers, &shared.headers);
-        let kept = judge(record.status, &headers, recipe.route.settings(), recipe.matched.is_some());
-        if headers.len() != sent || !matches!(kept, response::Verdict::Keep) {
+        if !self.may_be_kept(record.status, &mut headers) || headers.len() != sent {
             return seek.damaged(Damage::Record);
         }
         let parts = key.parts();
@@ -95,15 +94,28 @@ impl Lead {
             return None;
         }
         let kept = Kept { status: record.status, headers: &headers, body: frame.body, besides: frame.record.len() };
-        Some(Page {
-            key: key.clone(),
-            entry: kept.seal(record.window, recipe.route.settings(), &shared.headers),
+        Some(self.brought(kept, record.window, record.for_head, covered))
+    }
+
+    /// Whether the handler's response with this head could be kept. What is not kept of any is taken off.
+    pub(super) fn may_be_kept(&self, status: StatusCode, headers: &mut HeaderMap) -> bool {
+        let (recipe, profile) = (&self.recipe, &self.shared.headers);
+        let verdict = judge(status, headers, recipe.route.settings(), recipe.matched.is_some());
+        clean(headers, profile);
+        matches!(verdict, response::Verdict::Keep)
+    }
+
+    /// A page that was not rendered here.
+    pub(super) fn brought(&self, kept: Kept<'_>, window: Window, for_head: bool, covered: Covered) -> Page {
+        Page {
+            key: self.context.key.clone(),
+            entry: kept.seal(window, self.recipe.route.settings(), &self.shared.headers),
             begun: self.begun,
             began_at: MonoTime(0),
-            maker: Maker::new(recipe, record.for_head),
+            maker: Maker::new(&self.recipe, for_head),
             covered,
             back_off: BackOff::default(),
-        })
+        }
     }
 
     /// The old page is served until another process has rendered it.
@@ -150,11 +162,11 @@ impl Lead {
         }
     }
 
-    fn take_lease(&self) -> bool {
+    pub(super) fn take_lease(&self) -> bool {
         self.leased.swap(false, Ordering::Relaxed)
     }
 
-    fn tell(&self, job: Job, leased: bool) {
+    pub(super) fn tell(&self, job: Job, leased: bool) {
         if self.shared.backing.is_some()
             && let Ok(runtime) = Handle::try_current()
         {

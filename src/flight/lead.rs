@@ -226,6 +226,9 @@ impl Lead {
             // Set once.
             let _ = self.since.set(self.shared.ledger.view.since());
         }
+        if let Some(landing) = self.seed().await {
+            return landing;
+        }
         let response = match self.render().await {
             Ok(response) => response,
             Err(landing) => return self.doubt(landing).await,

@@ -12,6 +12,7 @@
 //! - `waiter`: a visitor's place in a flight, and the body that reads along.
 //! - `lead`: the leader's task: render, judge.
 //! - `fetch`: what the store has, and the lease on rendering.
+//! - `seed`: what was rendered before the process started.
 //! - `land`: what the memory tier and the waiters learn from it.
 //! - `capture`: the body of a render on its way into an entry.
 //! - `source`: that body with everything that can go wrong contained.
@@ -28,6 +29,7 @@ mod lead;
 mod outcome;
 mod prerender;
 mod running;
+mod seed;
 mod source;
 mod table;
 mod waiter;

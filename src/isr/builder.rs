@@ -17,6 +17,7 @@ use crate::key::Ids;
 use crate::ledger::MAX_MARKS;
 use crate::memory::{DEFAULT_MEMORY_BYTES, Memory};
 use crate::policy::profile::ResponseHeaders;
+use crate::prerender::{Belongs, SeedBed, Seeds};
 use crate::store::{Deadlines, Store};
 
 /// Default of [`IsrBuilder::render_timeout`].
@@ -55,6 +56,7 @@ pub struct IsrBuilder {
     max_regenerations: usize,
     max_marks: usize,
     store: Option<AnyStore>,
+    seeds: Option<Seeds>,
     coherence: Duration,
     max_unverified: Duration,
     retention: Duration,
@@ -94,6 +96,7 @@ impl IsrBuilder {
             render_timeout: RENDER_TIMEOUT,
             max_marks: MAX_MARKS,
             store: None,
+            seeds: None,
             coherence: COHERENCE,
             max_unverified: MAX_UNVERIFIED,
             retention: RETENTION,
@@ -190,6 +193,15 @@ impl IsrBuilder {
         self
     }
 
+    /// Pages that were rendered before, at build time, for their first visitors. Default: none.
+    ///
+    /// Of an export of another build (if [`build_id`](Self::build_id) is set), or of another deployment (if both have an
+    /// id), nothing is used.
+    pub fn seeds(mut self, seeds: Seeds) -> Self {
+        self.seeds = Some(seeds);
+        self
+    }
+
     /// How long after an invalidation has returned the others who share the store may serve what they know, besides
     /// what the store itself needs. Each asks the store's ledger twice in this time. Default: 1 s; the same in all processes.
     pub fn coherence(self, coherence: Duration) -> Self {
@@ -277,7 +289,10 @@ impl IsrBuilder {
         }
         let backing = self.backing()?;
         // Where no store is shared there is nothing to keep apart without an id.
-        let scope = self.ids.scope(backing.is_some(), |name| std::env::var_os(name))?;
+        let env = |name: &str| std::env::var_os(name);
+        let belongs = Belongs { build: self.ids.build.clone(), scope: self.ids.clone().scope(false, env)? };
+        let seeds = self.seeds.filter(|_| self.mode == Mode::Production).map(|seeds| SeedBed::new(seeds, belongs));
+        let scope = self.ids.scope(backing.is_some(), env)?;
         let public_host = self.public_origin.map(|origin| public_host(&origin)).transpose()?;
         self.headers.check()?;
         let mut headers = self.headers;
@@ -297,6 +312,7 @@ impl IsrBuilder {
             memory_bytes: self.memory_bytes,
             memory,
             backing,
+            seeds,
         })))
     }
 }

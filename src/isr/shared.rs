@@ -21,6 +21,7 @@ use crate::key::CacheKey;
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::policy::profile::ResponseHeaders;
+use crate::prerender::SeedBed;
 use crate::render::{LayerId, Registry};
 use crate::store::StoreKey;
 use crate::telemetry::Counters;
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory,
     pub(crate) ledger: Ledger,
     pub(crate) backing: Option<Arc<Backing>>,
+    pub(crate) seeds: Option<SeedBed>,
     pub(crate) flights: Table,
     pub(crate) computations: Computations,
     pub(crate) beliefs: Beliefs,
@@ -81,6 +83,7 @@ impl Shared {
             memory: settings.memory,
             ledger: Ledger::new(settings.max_marks),
             backing: settings.backing,
+            seeds: settings.seeds,
             flights: Table::new(MAX_WAITERS),
             computations: Computations::default(),
             beliefs: Beliefs::default(),
@@ -176,4 +179,5 @@ pub(super) struct Settings {
     pub(super) memory_bytes: usize,
     pub(super) memory: Memory,
     pub(super) backing: Option<Arc<Backing>>,
+    pub(super) seeds: Option<SeedBed>,
 }

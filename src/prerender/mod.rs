@@ -8,28 +8,39 @@
 //!     ▼                                            ▼
 //!  folder: manifest, one file per page ──────► Seeds: manifest (read once), file ──► memory tier
 //!     │                                            │
-//!     └──► populate ──► any store                  └──► the store, in the background
 //! ```
 //!
 //! - `record`: one page of a manifest.
 //! - `manifest`: all of them, read and written.
-//! - `render`: one page, through the layers of its router.
 //! - `source`: where manifest and files are read from.
 //! - `dir`, `embedded`: a folder, and the executable itself.
+//! - `seeds`: an export, checked as it is read.
+//! - `bed`: what a handle has read of its seeds.
+//! - `render`: one page, through the layers of its router.
 
+mod bed;
 mod dir;
 mod embedded;
 mod manifest;
 mod record;
 mod render;
+mod seeds;
 mod source;
 
+use std::time::Duration;
+
+pub(crate) use bed::{Belongs, NoSeed, Seed, SeedBed};
 pub(crate) use record::{Inputs, Record};
 pub(crate) use render::render;
+pub use seeds::Seeds;
+pub(crate) use seeds::{Sown, Unusable};
 pub use source::{SeedError, SeedErrorKind, SeedFile, SeedSource};
 
 /// The name of the manifest in its folder.
 pub(crate) const MANIFEST: &str = "vinext-prerender.json";
+
+/// Whoever built the pages and whoever stamps marks may have clocks that differ by this much.
+pub(crate) const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
 
 /// The folder of the pages' files, beside the manifest.
 pub(crate) const PAGES: &str = "prerendered-routes";

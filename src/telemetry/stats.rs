@@ -29,6 +29,8 @@ pub(crate) struct Counters {
     pub(crate) stored: Counter,
     pub(crate) failures: Counter,
     pub(crate) invalidations: Counter,
+    pub(crate) seeded: Counter,
+    pub(crate) seed_failures: Counter,
     pub(crate) data_hits: Counter,
     pub(crate) data_stale: Counter,
     pub(crate) data_misses: Counter,
@@ -53,6 +55,8 @@ impl Counters {
             stored: self.stored.get(),
             failures: self.failures.get(),
             invalidations: self.invalidations.get(),
+            seeded: self.seeded.get(),
+            seed_failures: self.seed_failures.get(),
             data_hits: self.data_hits.get(),
             data_stale: self.data_stale.get(),
             data_misses: self.data_misses.get(),
@@ -92,6 +96,10 @@ pub struct Stats {
     pub invalidations: u64,
     /// Marks that are kept apart; older ones count as marks on everything.
     pub marks: usize,
+    /// Pages that were taken from seeds instead of being rendered.
+    pub seeded: u64,
+    /// Seeds, or their manifest, that could not be read.
+    pub seed_failures: u64,
     /// Requests for data that found a fresh value.
     pub data_hits: u64,
     /// Those that got a stale value.

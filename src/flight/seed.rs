@@ -1,0 +1,102 @@
+//! A page that was rendered before the process started, in place of a render.
+
+use std::sync::Arc;
+
+use super::lead::{Landing, Lead, Purpose};
+use crate::backing::{Job, Seek};
+use crate::clock::micros;
+use crate::entry::Kept;
+use crate::entry::codec::Made;
+use crate::ledger::{Covered, Generation, Place, Since, Verdict};
+use crate::memory::Page;
+use crate::policy::freshness::{DEFAULT_EXPIRE, Freshness, Window};
+use crate::policy::tag::{MAX_TAGS, Tag};
+use crate::prerender::{CLOCKS_DIFFER, NoSeed, Record, Seed, Unusable};
+use crate::telemetry;
+
+impl Lead {
+    /// The seed of the page, if there is one and it may be used; `None`: it is rendered.
+    pub(super) async fn seed(&self) -> Option<Landing> {
+        let (shared, key) = (&self.shared, &self.context.key);
+        let Purpose::First { .. } = self.purpose else { return None };
+        let seeds = shared.seeds.as_ref()?;
+        let seed = match seeds.find(&key.parts(), self.max_body_bytes(), &shared.time).await {
+            Ok(seed) => seed,
+            Err(NoSeed::Silent) => return None,
+            Err(NoSeed::Manifest(problem)) => {
+                let for_good = matches!(problem, Unusable::Never(_));
+                telemetry::seeds_failed(shared, &seeds.name(), &problem.to_string(), for_good);
+                return None;
+            }
+            Err(NoSeed::Page(problem)) => {
+                telemetry::seed_failed(shared, &self.recipe, key, &problem.to_string());
+                return None;
+            }
+        };
+        match self.plant(seed).await {
+            Ok((page, tags, made)) => {
+                telemetry::seeded(shared, &self.recipe, key);
+                let page = Arc::new(page);
+                if let Some(made) = made {
+                    let over = self.useless.get().copied();
+                    let job = Job::Page { page: Arc::clone(&page), tags, made, over };
+                    self.tell(job, self.take_lease());
+                }
+                Some(Landing::Found(page))
+            }
+            Err(why) => {
+                telemetry::not_seeded(&self.recipe, key, why);
+                None
+            }
+        }
+    }
+
+    /// The page that a seed makes, by the rules of live responses, with what the store is to know of it; or why there is
+    /// none.
+    async fn plant(
+        &self,
+        Seed { record, body, built_at }: Seed,
+    ) -> Result<(Page, Vec<Tag>, Option<Made>), &'static str> {
+        let Record { status, mut headers, revalidate, expire, tags, .. } = record;
+        let window = Window::new(built_at, revalidate, expire.unwrap_or(DEFAULT_EXPIRE));
+        if window.at(self.shared.time.wall()) == Freshness::Expired {
+            return Err("expired");
+        }
+        if !self.may_be_kept(status, &mut headers) {
+            return Err("its response may not be shared");
+        }
+        let tags = self.with_tags_of_route(tags).ok_or("too many tags")?;
+        let (covered, place) = self.unmarked(built_at.0, &tags).await.ok_or("invalidated, or nobody knows")?;
+        let kept = Kept { status, headers: &headers, body, besides: 0 };
+        Ok((self.brought(kept, window, false, covered), tags, place.map(|place| Made { place, begun: built_at.0 })))
+    }
+
+    /// Those of its route besides; `None` if they are too many.
+    fn with_tags_of_route(&self, tags: Vec<Tag>) -> Option<Vec<Tag>> {
+        let mut all = tags;
+        for tag in self.recipe.route.check().unwrap_or_default() {
+            if !all.contains(tag) {
+                all.push(tag.clone());
+            }
+        }
+        (all.len() <= MAX_TAGS).then_some(all)
+    }
+
+    /// What marks can hit of a page that was built then, and its place in the ledger, if there is one that is shared;
+    /// `None` if a mark has hit it, or if that cannot be known.
+    async fn unmarked(&self, built_at: u64, tags: &[Tag]) -> Option<(Covered, Option<Place>)> {
+        let (view, parts) = (&self.shared.ledger.view, self.context.key.parts());
+        let names = view.names(parts.path, parts.pattern, tags.iter().map(Tag::as_str));
+        let covered = if let Some(mut seek) = Seek::new(&self.shared, &self.context.key) {
+            let Place { epoch, stamp } = seek.place().await?;
+            // A mark that was made after the build beats it, whatever the clocks.
+            let stamp = stamp.min(built_at.saturating_sub(micros(CLOCKS_DIFFER)));
+            seek.judge(Place { epoch, stamp }, names).await?
+        } else {
+            // All marks of this process were made after the build.
+            Covered::new(names, Since { generation: Generation(0), place: None })
+        };
+        let place = covered.place();
+        (covered.verdict(view) == Verdict::Good).then_some((covered, place))
+    }
+}

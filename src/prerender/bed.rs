@@ -1,0 +1,171 @@
+//! The seeds of a handle: what has been read of them, and when to leave their source alone.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Record;
+use super::manifest::Manifest;
+use super::seeds::{Seeds, Sown, Unusable};
+use crate::clock::{MonoTime, Time, WallTime};
+use crate::key::Parts;
+
+/// How long a source that has failed twice in a row is left alone: this, then twice as long, up to the limit.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Which export belongs to a handle.
+#[derive(Debug, Default)]
+pub(crate) struct Belongs {
+    /// The build id that the application has set.
+    pub(crate) build: Option<String>,
+    /// Its deployment scope, if there is one that was not made up.
+    pub(crate) scope: String,
+}
+
+impl Belongs {
+    fn check(&self, manifest: &Manifest) -> Result<(), Unusable> {
+        let other = |what: &str, ours: &str, theirs: &str| {
+            Err(Unusable::Never(format!("expected an export of {what} {ours:?}, got one of {theirs:?}")))
+        };
+        let theirs = manifest.build_id().unwrap_or_default();
+        match self.build.as_deref() {
+            Some(ours) if !ours.is_empty() && theirs != ours => return other("build", ours, theirs),
+            _ => {}
+        }
+        match manifest.scope() {
+            Some(theirs) if !theirs.is_empty() && !self.scope.is_empty() && theirs != self.scope => {
+                other("deployment", &self.scope, theirs)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The seeds of a handle.
+pub(crate) struct SeedBed {
+    seeds: Seeds,
+    belongs: Belongs,
+    state: Mutex<State>,
+    /// Held while the manifest is read, by one for all.
+    reads: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    manifest: Read,
+    /// So many times in a row has the source failed; it is left alone until then.
+    failures: u32,
+    until: Option<MonoTime>,
+}
+
+#[derive(Clone, Default)]
+enum Read {
+    #[default]
+    NotYet,
+    Good(Arc<Sown>),
+    /// It never will be.
+    Useless,
+}
+
+/// A page that was found.
+pub(crate) struct Seed {
+    pub(crate) record: Record,
+    pub(crate) body: Bytes,
+    pub(crate) built_at: WallTime,
+}
+
+/// Why there is no seed.
+pub(crate) enum NoSeed {
+    /// Nothing to speak of: there is none for this page, or the source is left alone.
+    Silent,
+    Manifest(Unusable),
+    Page(Unusable),
+}
+
+impl SeedBed {
+    pub(crate) fn new(seeds: Seeds, belongs: Belongs) -> Self {
+        Self { seeds, belongs, state: Mutex::default(), reads: tokio::sync::Mutex::default() }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.seeds.name()
+    }
+
+    /// The seed of a page, of at most `max` bytes.
+    pub(crate) async fn find(&self, parts: &Parts<'_>, max: usize, time: &Time) -> Result<Seed, NoSeed> {
+        let sown = self.sown(time).await?;
+        let record = sown.manifest.find(parts).ok_or(NoSeed::Silent)?;
+        if self.state().is_left_alone(time) {
+            return Err(NoSeed::Silent);
+        }
+        let body = self.seeds.body(&record, max).await;
+        self.note(body.as_ref().err(), time);
+        match body {
+            Ok(Some(body)) => Ok(Seed { record, body, built_at: sown.built_at }),
+            Ok(None) => Err(NoSeed::Page(Unusable::Never("the manifest has it, but its file is not there".into()))),
+            Err(problem) => Err(NoSeed::Page(problem)),
+        }
+    }
+
+    /// The manifest, read if it has not been.
+    async fn sown(&self, time: &Time) -> Result<Arc<Sown>, NoSeed> {
+        if let Some(known) = self.state().known(time) {
+            return known;
+        }
+        let _reads = self.reads.lock().await;
+        // Somebody else may have read it meanwhile.
+        if let Some(known) = self.state().known(time) {
+            return known;
+        }
+        let read = match self.seeds.manifest().await {
+            Ok(sown) => self.belongs.check(&sown.manifest).map(|()| Arc::new(sown)),
+            Err(problem) => Err(problem),
+        };
+        self.note(read.as_ref().err(), time);
+        let mut state = self.state();
+        match &read {
+            Ok(sown) => state.manifest = Read::Good(Arc::clone(sown)),
+            Err(Unusable::Never(_)) => state.manifest = Read::Useless,
+            Err(Unusable::Later(_)) => {}
+        }
+        read.map_err(NoSeed::Manifest)
+    }
+
+    fn note(&self, problem: Option<&Unusable>, time: &Time) {
+        let mut state = self.state();
+        if let Some(Unusable::Later(_)) = problem {
+            state.until = Some(time.monotonic().after(pause(state.failures)));
+            state.failures = state.failures.saturating_add(1);
+        } else {
+            (state.until, state.failures) = (None, 0);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn known(&self, time: &Time) -> Option<Result<Arc<Sown>, NoSeed>> {
+        match &self.manifest {
+            Read::Good(sown) => Some(Ok(Arc::clone(sown))),
+            Read::Useless => Some(Err(NoSeed::Silent)),
+            Read::NotYet => self.is_left_alone(time).then_some(Err(NoSeed::Silent)),
+        }
+    }
+
+    fn is_left_alone(&self, time: &Time) -> bool {
+        self.until.is_some_and(|until| time.monotonic() < until)
+    }
+}
+
+/// The first failure may be a mishap: the next request tries again.
+fn pause(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        more => FIRST_PAUSE.saturating_mul(1 << (more - 1).min(16)).min(LONGEST_PAUSE),
+    }
+}
