@@ -34,6 +34,7 @@ pub use attached::OnUnknown;
 pub(crate) use attached::{Backing, Options};
 pub(crate) use marking::mark;
 pub(crate) use queue::{Job, Veto};
+pub(crate) use round::fresh_epoch;
 pub(crate) use seek::{Budget, Claimed, Seek, Wait, prolong};
 pub(crate) use trust::Trust;
 pub(crate) use write::{catch_up, write};

@@ -23,7 +23,7 @@ const REMOVALS: usize = 64;
 const MOST_LOST: u32 = 3;
 
 /// Random, for a ledger that begins.
-pub(super) fn fresh_epoch() -> u64 {
+pub(crate) fn fresh_epoch() -> u64 {
     // Keyed by the operating system's randomness. Not zero, and small enough for every number of every engine.
     (RandomState::new().build_hasher().finish() >> 11) | 1
 }

@@ -3,7 +3,7 @@
 use axum::extract::{MatchedPath, NestedPath, OriginalUri, Request};
 use http::{Uri, header};
 
-use super::{CacheKey, FIELDS, MAX_KEY_INPUT, START, cookie, query};
+use super::{CacheKey, FIELDS, MAX_KEY_INPUT, Parts, START, cookie, query};
 use crate::policy::request::Bypass;
 use crate::policy::route::{Declared, RouteConfig, Settings};
 
@@ -71,11 +71,34 @@ pub(crate) fn build<'k>(buffer: &'k mut KeyBuffer, request: &Request, route: &Ro
     let pairs = inputs.as_ref().map_or([&[][..], &[]], |inputs| [&inputs.headers, &inputs.cookies]);
     let fields = [&*settings.namespace, pattern, nest, path, inner, query, host];
 
+    assemble(buffer, &fields, &pairs)
+}
+
+/// The key with these fields; `None` if it is longer than that of any request.
+pub(crate) fn of_parts(parts: &Parts<'_>) -> Option<CacheKey> {
+    let Parts { namespace, pattern, nest, path, inner, query, host, headers, cookies } = parts;
+    let inner = if inner == path { "" } else { inner };
+    let fields = [namespace, pattern, nest, path, inner, query, host];
+    let pairs = || headers.iter().chain(cookies);
+    let input = [path, inner, query, host].iter().map(|field| field.len()).sum::<usize>()
+        + pairs().map(|(_, value)| value.len()).sum::<usize>();
+    if input > 2 * MAX_KEY_INPUT || !path.starts_with('/') {
+        return None;
+    }
+    assemble(&mut KeyBuffer::new(), &fields, &[headers, cookies]).map(CacheKey::new).ok()
+}
+
+#[inline]
+fn assemble<'k>(
+    buffer: &'k mut KeyBuffer,
+    fields: &[&str; FIELDS],
+    pairs: &[&[Pair<'_>]; 2],
+) -> Result<&'k [u8], Bypass> {
     let bytes = START
         + fields.iter().map(|field| field.len()).sum::<usize>()
         + pairs.iter().copied().flatten().map(|(name, value)| 4 + name.len() + value.len()).sum::<usize>();
     let key = buffer.place(bytes);
-    write(key, &fields, &pairs)?;
+    write(key, fields, pairs)?;
     Ok(key)
 }
 

@@ -67,7 +67,8 @@ fn fingerprint(path: &Path) -> io::Result<String> {
     }
 }
 
-fn checked(setting: &'static str, id: String) -> Result<String, ConfigError> {
+/// An id, if it is one.
+pub(crate) fn checked(setting: &'static str, id: String) -> Result<String, ConfigError> {
     let fits = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if fits { Ok(id) } else { Err(refused(setting, &id)) }
 }

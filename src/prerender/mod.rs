@@ -8,6 +8,7 @@
 //!     ▼                                            ▼
 //!  folder: manifest, one file per page ──────► Seeds: manifest (read once), file ──► memory tier
 //!     │                                            │
+//!     └──► populate ──► any store                  └──► the store, in the background
 //! ```
 //!
 //! - `record`: one page of a manifest.
@@ -17,11 +18,13 @@
 //! - `seeds`: an export, checked as it is read.
 //! - `bed`: what a handle has read of its seeds.
 //! - `render`: one page, through the layers of its router.
+//! - `populate`: an export into a store.
 
 mod bed;
 mod dir;
 mod embedded;
 mod manifest;
+mod populate;
 mod record;
 mod render;
 mod seeds;
@@ -30,6 +33,7 @@ mod source;
 use std::time::Duration;
 
 pub(crate) use bed::{Belongs, NoSeed, Seed, SeedBed};
+pub use populate::{NotWritten, Populate, PopulateError, Populated, populate};
 pub(crate) use record::{Inputs, Record};
 pub(crate) use render::render;
 pub use seeds::Seeds;
