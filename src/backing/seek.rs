@@ -119,21 +119,21 @@ impl<'s> Seek<'s> {
         answer
     }
 
-    /// Where the ledger stands, if what it says can be trusted.
-    pub(crate) async fn place(&mut self) -> Option<Place> {
+    /// Whether what is known of the ledger can be trusted; else there is no other call.
+    pub(crate) async fn verified(&mut self) -> Option<()> {
         if self.gave_up() {
             return None;
         }
         if self.call(async |_| Backing::verify(self.shared).await).await != Trust::Verified {
             return self.give_up();
         }
-        self.shared.ledger.view.since().place
+        Some(())
     }
 
     /// What is there, undamaged.
     pub(crate) async fn get(&mut self, kind: Kind) -> Option<Frame> {
         // What cannot be judged is of no use.
-        self.place().await?;
+        self.verified().await?;
         let bytes = match self.call(async |left| self.backing.guard.get(&self.store_key, left).await).await {
             Ok(Some(bytes)) => bytes,
             Ok(None) => {

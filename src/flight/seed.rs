@@ -88,10 +88,10 @@ impl Lead {
         let (view, parts) = (&self.shared.ledger.view, self.context.key.parts());
         let names = view.names(parts.path, parts.pattern, tags.iter().map(Tag::as_str));
         let covered = if let Some(mut seek) = Seek::new(&self.shared, &self.context.key) {
-            let Place { epoch, stamp } = seek.place().await?;
+            seek.verified().await?;
             // A mark that was made after the build beats it, whatever the clocks.
-            let stamp = stamp.min(built_at.saturating_sub(micros(CLOCKS_DIFFER)));
-            seek.judge(Place { epoch, stamp }, names).await?
+            let place = view.place_upto(built_at.saturating_sub(micros(CLOCKS_DIFFER)))?;
+            seek.judge(place, names).await?
         } else {
             // All marks of this process were made after the build.
             Covered::new(names, Since { generation: Generation(0), place: None })

@@ -269,6 +269,14 @@ impl Mirror {
         }
     }
 
+    /// The newest of the marks that are not newer than `limit`; zero if there is none. Of marks on one thing only the newest
+    /// of each verb is known: the answer may be too small, which hits more.
+    pub(super) fn newest_upto(&self, limit: u64) -> u64 {
+        let stamps =
+            self.marks.values().chain([&self.everything]).flat_map(|at| [at.revalidate.stamp, at.expire.stamp]);
+        stamps.filter(|stamp| *stamp <= limit).max().unwrap_or(0)
+    }
+
     /// The newest marks that hit something of these names.
     pub(super) fn newest(&self, names: &[Name]) -> Marked {
         let mut newest = self.everything;

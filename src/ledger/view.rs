@@ -64,6 +64,13 @@ impl View {
         Since { generation: self.generation(), place }
     }
 
+    /// Where something began that was made when no stamp beyond `limit` was there; `None` while the ledger is not known.
+    pub(crate) fn place_upto(&self, limit: u64) -> Option<Place> {
+        let mirror = self.mirror.read().unwrap_or_else(PoisonError::into_inner);
+        let place = mirror.place?;
+        Some(if place.stamp <= limit { place } else { Place { stamp: mirror.newest_upto(limit), ..place } })
+    }
+
     /// Applies marks of one stamp. When it returns, nothing that they hit is good any more.
     pub(super) fn apply(&self, marks: &[Mark], stamp: u64) {
         self.change(|mirror, next| {

@@ -115,8 +115,8 @@ impl Seeds {
 
     /// The body of a page; `None` if its file is not there.
     pub(crate) async fn body(&self, record: &Record, max: usize) -> Result<Option<Bytes>, Unusable> {
-        if record.bytes.is_some_and(|bytes| bytes > max as u64) {
-            return Err(Unusable::Never(format!("expected at most {max} bytes, the manifest says {:?}", record.bytes)));
+        if let Some(bytes) = record.bytes.filter(|bytes| *bytes > max as u64) {
+            return Err(Unusable::Never(format!("expected at most {max} bytes, the manifest says {bytes}")));
         }
         let path = format!("{PAGES}/{}", record.file);
         let body = match tokio::time::timeout(self.timeout, self.source.read(&path, max)).await {
@@ -125,8 +125,8 @@ impl Seeds {
             Ok(Ok(None)) => return Ok(None),
             Ok(Ok(Some(file))) => file.bytes,
         };
-        if record.bytes.is_some_and(|bytes| bytes != body.len() as u64) {
-            return Err(Unusable::Never(format!("expected {:?} bytes, got {}", record.bytes, body.len())));
+        if let Some(bytes) = record.bytes.filter(|bytes| *bytes != body.len() as u64) {
+            return Err(Unusable::Never(format!("expected {bytes} bytes, got {}", body.len())));
         }
         let Some(expected) = record.digest else { return Ok(Some(body)) };
         let digest = if body.len() <= HASHED_HERE {

@@ -44,8 +44,8 @@ impl Plan {
     /// What the store's ledger says.
     pub(super) fn learn(&mut self, place: Place, marks: &[(Mark, u64)]) {
         self.ledger.learn(place, marks, Verb::Expire);
-        let stamp = place.stamp.min(self.sown.built_at.0.saturating_sub(micros(CLOCKS_DIFFER)));
-        self.place = Place { epoch: place.epoch, stamp };
+        let limit = self.sown.built_at.0.saturating_sub(micros(CLOCKS_DIFFER));
+        self.place = self.ledger.view.place_upto(limit).unwrap_or(place);
     }
 
     /// What is to be written, or why nothing is.

@@ -90,10 +90,6 @@ impl Populated {
         self.bytes += bytes as u64;
     }
 
-    pub(super) fn is_hopeless(&self) -> bool {
-        self.denied
-    }
-
     pub(super) fn add(&mut self, other: Self) {
         self.written += other.written;
         self.bytes += other.bytes;

@@ -3,15 +3,16 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::stream::{self, StreamExt};
+use bytes::Bytes;
+use futures_util::stream::{self, FuturesUnordered, StreamExt};
 
 use super::options::Populate;
 use super::plan::{Plan, Planned};
 use super::report::{PopulateError, Populated};
 use crate::backing::fresh_epoch;
 use crate::ledger::Place;
-use crate::prerender::Record;
-use crate::store::{Item, Put, Store, StoreError, StoreErrorKind};
+use crate::prerender::{Record, Unusable};
+use crate::store::{Changes, Cursor, Item, Put, Store, StoreError, StoreErrorKind};
 
 /// Pages of a batch, and bytes: it is held in memory.
 const MOST_PAGES: usize = 500;
@@ -42,17 +43,19 @@ impl<'s, S: Store> Run<'s, S> {
         let start = Instant::now();
         self.read_ledger().await?;
         let mut report = Populated::new(self.plan.sown.manifest.len(), self.options.dry_run);
-        let batches = Batches { records: self.plan.sown.manifest.records().peekable() };
-        let reports = stream::iter(batches).map(|batch| self.batch(batch)).buffer_unordered(self.options.batches);
-        let mut reports = std::pin::pin!(reports);
-        while let Some(batch) = reports.next().await {
-            report.add(batch);
-            if report.is_hopeless() {
-                // The rest would fail too.
-                break;
+        let mut batches = Batches { records: self.plan.sown.manifest.records().peekable() };
+        let mut running = FuturesUnordered::new();
+        loop {
+            // Where the store does not let us write, the rest would fail too.
+            while running.len() < self.options.batches && !report.denied {
+                let Some(batch) = batches.next() else { break };
+                running.push(self.batch(batch));
             }
+            let Some(batch) = running.next().await else { break };
+            report.add(batch);
         }
-        drop(reports);
+        drop(running);
+        drop(batches);
         report.elapsed = start.elapsed();
         report.sort();
         Ok(report)
@@ -63,7 +66,7 @@ impl<'s, S: Store> Run<'s, S> {
         let fresh = fresh_epoch();
         let (mut cursor, mut marks) = (None, Vec::new());
         for _ in 0..MOST_ANSWERS {
-            let changes = self.again(async || self.store.changes(cursor.as_ref(), fresh).await).await?;
+            let changes = self.changes(cursor.as_ref(), fresh).await?;
             marks.extend(changes.marks);
             if !changes.more {
                 self.plan.learn(Place { epoch: changes.epoch, stamp: changes.stamp }, &marks);
@@ -73,6 +76,26 @@ impl<'s, S: Store> Run<'s, S> {
         }
         let problem = "expected a ledger that comes to an end";
         Err(PopulateError::Store(StoreError::new(StoreErrorKind::Corrupt, problem)))
+    }
+
+    async fn changes(&self, after: Option<&Cursor>, fresh: u64) -> Result<Changes, StoreError> {
+        let mut pauses = self.pauses();
+        loop {
+            match self.store.changes(after, fresh).await {
+                Err(problem) if problem.is_transient() => match pauses.next() {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Err(problem),
+                },
+                answer => return answer,
+            }
+        }
+    }
+
+    /// One before each try but the first.
+    fn pauses(&self) -> impl Iterator<Item = Duration> + use<S> {
+        let next = |pause: &Duration| Some((*pause * 2).min(LONGEST_PAUSE));
+        let retries = usize::try_from(self.options.retries).unwrap_or(usize::MAX);
+        std::iter::successors(Some(FIRST_PAUSE), next).take(retries)
     }
 
     async fn batch(&self, records: Vec<Record>) -> Populated {
@@ -89,13 +112,8 @@ impl<'s, S: Store> Run<'s, S> {
         let planned = self.missing(planned, &mut report).await;
         let profile = self.store.profile();
         let keep = self.options.retention.max(profile.min_keep);
-        let read = stream::iter(planned)
-            .map(|page| async {
-                let body = self.options.seeds.body(&page.record, usize::MAX).await;
-                (page, body)
-            })
-            .buffered(READS);
-        let mut read = std::pin::pin!(read);
+        let reads: Vec<_> = planned.into_iter().map(|page| self.read(page)).collect();
+        let mut read = stream::iter(reads).buffered(READS);
         let mut items: Vec<(String, Item)> = Vec::new();
         while let Some((page, body)) = read.next().await {
             let path = page.record.path.clone();
@@ -121,6 +139,11 @@ impl<'s, S: Store> Run<'s, S> {
         report
     }
 
+    async fn read(&self, page: Planned) -> (Planned, Result<Option<Bytes>, Unusable>) {
+        let body = self.options.seeds.body(&page.record, usize::MAX).await;
+        (page, body)
+    }
+
     /// Those that the store does not have, or has older. What cannot be asked is written.
     async fn missing(&self, planned: Vec<Planned>, report: &mut Populated) -> Vec<Planned> {
         let keys: Vec<_> = planned.iter().map(|page| page.store_key.clone()).collect();
@@ -138,46 +161,25 @@ impl<'s, S: Store> Run<'s, S> {
     }
 
     async fn write(&self, mut items: Vec<(String, Item)>, report: &mut Populated) {
-        let mut pause = FIRST_PAUSE;
-        for attempt in 0..=self.options.retries {
-            if items.is_empty() {
-                return;
-            }
-            if self.options.dry_run {
-                items.iter().for_each(|(_, item)| report.written(item.bytes.len()));
-                return;
-            }
+        if self.options.dry_run {
+            items.iter().for_each(|(_, item)| report.written(item.bytes.len()));
+            return;
+        }
+        let mut pauses = self.pauses();
+        while !items.is_empty() {
+            let pause = pauses.next();
             let (paths, batch): (Vec<_>, Vec<_>) = std::mem::take(&mut items).into_iter().unzip();
             let results = self.store.put_many(&batch).await;
             for ((path, item), result) in paths.into_iter().zip(batch).zip(results) {
                 match result {
                     Ok(Put::Stored) => report.written(item.bytes.len()),
                     Ok(Put::KeptNewer) => report.skip(path, "there already"),
-                    Err(problem) if attempt < self.options.retries && problem.is_transient() => {
-                        items.push((path, item))
-                    }
+                    Err(problem) if pause.is_some() && problem.is_transient() => items.push((path, item)),
                     Err(problem) => report.refused(path, &problem),
                 }
             }
-            if !items.is_empty() {
+            if let Some(pause) = pause.filter(|_| !items.is_empty()) {
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-        }
-    }
-
-    /// The same call, until it goes well or is not worth it.
-    async fn again<T>(&self, call: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut pause = FIRST_PAUSE;
-        let mut attempt = 0;
-        loop {
-            match call().await {
-                Err(problem) if attempt < self.options.retries && problem.is_transient() => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    attempt += 1;
-                }
-                answer => return answer,
             }
         }
     }
