@@ -224,7 +224,8 @@ mod tests {
     /// R38: without a runtime there is an error, no panic.
     #[test]
     fn without_a_runtime_nothing_is_read() {
-        let mut read = Dir::new(".").read("Cargo.toml", MAX);
+        let dir = Dir::new(".");
+        let mut read = dir.read("Cargo.toml", MAX);
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         let std::task::Poll::Ready(Err(why)) = read.as_mut().poll(&mut cx) else { panic!("it went on") };
         assert_eq!(why.kind(), SeedErrorKind::Unavailable);

@@ -67,7 +67,9 @@ pub(super) fn write(out: &mut Writer, entry: &Entry) {
     }
     if !tags.is_empty() {
         out.number(tags.len() as u64);
-        tags.iter().for_each(|tag| out.around(tag.as_str(), path));
+        for tag in tags {
+            out.around(tag.as_str(), path);
+        }
     }
     if let Some(expire) = expire {
         duration(out, *expire);
@@ -103,7 +105,9 @@ fn duration(out: &mut Writer, duration: Duration) {
 
 fn inputs(out: &mut Writer, inputs: &Inputs, path: &str) {
     let Inputs { namespace, nest, inner: _, query, host, headers, cookies } = inputs;
-    [namespace, nest, host].into_iter().for_each(|text| out.shared(text));
+    for text in [namespace, nest, host] {
+        out.shared(text);
+    }
     out.around(query, path);
     for pairs in [headers, cookies] {
         out.number(pairs.len() as u64);
@@ -128,7 +132,7 @@ pub(super) fn read(mut from: Reader<'_>) -> Option<Entry> {
     let route = if has(PATTERN) { from.around(path)? } else { path.to_owned() };
     let mut inputs = if has(INPUTS) { Some(read_inputs(&mut from, path)?) } else { None };
     if has(INNER) {
-        inputs.as_mut()?.inner = from.text()?.to_owned();
+        from.text()?.clone_into(&mut inputs.as_mut()?.inner);
     }
     let layout = match (has(DATA), has(ROUTE_FILE)) {
         (true, _) => Layout::PageAndData,

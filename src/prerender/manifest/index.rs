@@ -151,7 +151,7 @@ impl Manifest {
     fn by_path(&self, path: &str) -> Option<Entry> {
         // A path with a slash at its end is another one, unless the tool says that all have it; `//` never is the root.
         let slash = path.len() > 1 && path.ends_with('/');
-        if slash && (!self.head.trailing_slash || path.ends_with("//")) {
+        if !path.starts_with('/') || slash && (!self.head.trailing_slash || path.ends_with("//")) {
             return None;
         }
         let path = CanonicalPath::new(path);

@@ -23,7 +23,7 @@ pub(crate) struct Head<'a> {
 /// One page of an export, or one that was not rendered.
 #[derive(Clone, Debug)]
 pub(crate) enum Row {
-    Rendered(Record),
+    Rendered(Box<Record>),
     Skipped { route: String, path: Option<String>, reason: String },
     Failed { route: String, path: Option<String>, status: Option<StatusCode>, error: String },
 }
@@ -71,8 +71,8 @@ struct RowJson<'a> {
     router: Option<&'static str>,
     #[serde(skip_serializing_if = "<[Tag]>::is_empty", serialize_with = "tags")]
     tags: &'a [Tag],
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "headers")]
-    headers: Option<&'a HeaderMap>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<Lines<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,9 +93,10 @@ impl<'a> RowJson<'a> {
             Row::Rendered(record) if record.headers.values().all(|value| text(value).is_some()) => {
                 Self::rendered(record)
             }
-            Row::Rendered(Record { route, path, .. }) => {
-                Self { reason: Some("a header that is not text"), ..Self::other(route, Some(path), "skipped") }
-            }
+            Row::Rendered(record) => Self {
+                reason: Some("a header that is not text"),
+                ..Self::other(&record.route, Some(&record.path), "skipped")
+            },
             Row::Skipped { route, path, reason } => {
                 Self { reason: Some(reason), ..Self::other(route, path.as_ref(), "skipped") }
             }
@@ -123,7 +124,7 @@ impl<'a> RowJson<'a> {
             response_status: Some(status.as_u16()),
             router: Some("axum"),
             tags,
-            headers: (!headers.is_empty()).then_some(headers),
+            headers: (!headers.is_empty()).then_some(Lines(headers)),
             file: Some(file),
             bytes: *bytes,
             sha256: digest.map(|digest| hex(&digest)),
@@ -190,20 +191,20 @@ fn pairs<S: Serializer>(pairs: &&[(String, String)], serializer: S) -> Result<S:
 }
 
 /// Sorted by name; the lines of one name in their order.
-fn headers<S: Serializer>(headers: &Option<&HeaderMap>, serializer: S) -> Result<S::Ok, S::Error> {
-    let empty = HeaderMap::new();
-    let headers = headers.unwrap_or(&empty);
-    let mut names = headers.keys().collect::<Vec<_>>();
-    names.sort_unstable_by_key(|name| name.as_str());
-    let mut map = serializer.serialize_map(Some(names.len()))?;
-    for name in names {
-        let mut lines = headers.get_all(name).iter().filter_map(text);
-        match (lines.next(), lines.next()) {
-            (Some(one), None) => map.serialize_entry(name.as_str(), one)?,
-            (one, two) => {
-                map.serialize_entry(name.as_str(), &one.into_iter().chain(two).chain(lines).collect::<Vec<_>>())?;
+struct Lines<'a>(&'a HeaderMap);
+
+impl Serialize for Lines<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut names = self.0.keys().collect::<Vec<_>>();
+        names.sort_unstable_by_key(|name| name.as_str());
+        let mut map = serializer.serialize_map(Some(names.len()))?;
+        for name in names {
+            let lines = self.0.get_all(name).iter().filter_map(text).collect::<Vec<_>>();
+            match lines[..] {
+                [one] => map.serialize_entry(name.as_str(), one)?,
+                _ => map.serialize_entry(name.as_str(), &lines)?,
             }
         }
+        map.end()
     }
-    map.end()
 }

@@ -68,7 +68,7 @@ fn a_name_that_could_lead_elsewhere_is_refused() {
         "100%25.html",
         "100%.html",
         "%zz.html",
-        "a%3Ab/x.html",
+        "ab%3Ac/x.html",
         "posts/a%3Ab.html",
         "..a/b..c.html",
         ".well-known/x",
@@ -122,7 +122,10 @@ fn a_path_that_is_no_name_gets_a_digest() {
     let long = format!("/{}", "x".repeat(300));
     for path in ["/a//b", "/../x", "/%2e%2e/x", "/a:b", "/con", "//", "/a%2Fb", "/a\\b", &long] {
         let file = file_for(path, "text/html", None, false);
-        assert!(file.starts_with("_/") && file.ends_with(".html") && file.len() == 2 + 64 + 5, "{path}: {file}");
+        assert!(
+            file.strip_suffix(".html").is_some_and(|name| name.starts_with("_/") && name.len() == 2 + 64),
+            "{path}: {file}"
+        );
         assert_eq!(checked_file(&file), Ok(()));
         assert_ne!(file, file_for(path, "text/html", Some("0123abcd"), false));
     }

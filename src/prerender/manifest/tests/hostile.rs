@@ -33,7 +33,7 @@ fn what_is_no_manifest_is_refused_whole() {
         (b"{\"routes\":[],\"routes\":[]}", "duplicate field `routes`"),
         (b"{\"buildId\":\"a\",\"buildId\":\"b\",\"routes\":[]}", "duplicate field `buildId`"),
         (b"{\"buildId\":5,\"routes\":[]}", "expected a string"),
-        (b"{\"buildId\":\"\\ud800\",\"routes\":[]}", "surrogate"),
+        (b"{\"buildId\":\"\\ud800\",\"routes\":[]}", "hex escape"),
         (b"{\"trailingSlash\":\"yes\",\"routes\":[]}", "expected a boolean"),
         (b"{\"builtAt\":-1,\"routes\":[]}", "expected u64"),
         (b"{\"builtAt\":1e999,\"routes\":[]}", "number out of range"),
@@ -177,12 +177,8 @@ fn unusual_rows_are_used() {
         (with(r#""revalidate":18446744073709551615,"expire":1e99"#), longest, 200),
         (with(r#""notFound":true,"responseStatus":200"#), Revalidate::Never, 404),
         (with(r#""responseStatus":999,"router":"pages","fallback":false,"rewrite":null"#), Revalidate::Never, 999),
-        (
-            with(r#""path":null,"tags":null,"headers":null,"inputs":null,"locale":"de"#).replace("de", "de\""),
-            Revalidate::Never,
-            200,
-        ),
-        (with(r#""a":1,"a":2,"\ud800":"\ud800","unknown":{"deep":[[[[]]]],"n":1e999}"#), Revalidate::Never, 200),
+        (with(r#""path":null,"tags":null,"headers":null,"inputs":null,"locale":"de""#), Revalidate::Never, 200),
+        (with(r#""a":1,"a":2,"lone":"\ud800","unknown":{"deep":[[[[]]]],"n":1e999}"#), Revalidate::Never, 200),
         (with(r#""bytes":18446744073709551615"#), Revalidate::Never, 200),
     ] {
         let manifest = manifest(&row);

@@ -70,7 +70,7 @@ proptest! {
     /// R34: what was written is what is read, and found by the key that it was written for.
     #[test]
     fn reading_what_was_written_gives_the_records_back(records in vec(record(), 0..6)) {
-        let rows = records.iter().cloned().map(Row::Rendered).collect::<Vec<_>>();
+        let rows = records.iter().cloned().map(Box::new).map(Row::Rendered).collect::<Vec<_>>();
         let json = write(&HEAD, &rows);
         let manifest = Manifest::read(&json).unwrap();
         prop_assert_eq!((manifest.build_id(), manifest.scope()), (Some("b"), Some("s")));
@@ -133,10 +133,10 @@ fn a_written_manifest_is_stable_and_has_the_names_of_vinext() {
             status: Some(StatusCode::BAD_GATEWAY),
             error: "e".to_owned(),
         },
-        Row::Rendered(latin),
-        Row::Rendered(record("/a", "q=1")),
+        Row::Rendered(Box::new(latin)),
+        Row::Rendered(Box::new(record("/a", "q=1"))),
         Row::Skipped { route: "/{s}".to_owned(), path: Some("/b".to_owned()), reason: "dynamic".to_owned() },
-        Row::Rendered(Record { revalidate: Revalidate::Never, digest: Some([0xAB; 32]), ..record("/a", "") }),
+        Row::Rendered(Box::new(Record { revalidate: Revalidate::Never, digest: Some([0xAB; 32]), ..record("/a", "") })),
     ];
     let json = write(&HEAD, &rows);
     let text = std::str::from_utf8(&json).unwrap();
