@@ -43,8 +43,12 @@ impl Layout {
 
     /// Whether the files of this path may be read, wherever paths end.
     pub(super) fn check(self, path: &str) -> Result<(), &'static str> {
-        checked_file(&self.file(path, true))?;
-        checked_file(&self.file(path, false))
+        checked_file(&self.file(path, false))?;
+        // As the name of a folder, a path without escapes that ends with a letter or a digit is no worse.
+        if !path.contains('%') && path.ends_with(|last: char| last.is_ascii_alphanumeric()) {
+            return Ok(());
+        }
+        checked_file(&self.file(path, true))
     }
 }
 
@@ -110,6 +114,9 @@ pub(crate) fn checked_segment(segment: &str) -> Result<(), &'static str> {
 
 /// Names that Windows takes for devices in every folder, whatever their extension.
 fn is_device(segment: &str) -> bool {
+    if !segment.starts_with(['a', 'A', 'c', 'C', 'l', 'L', 'n', 'N', 'p', 'P']) {
+        return false;
+    }
     let stem = segment.split('.').next().unwrap_or_default().trim_end();
     let named = ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"];
     let port = |name: &str| {

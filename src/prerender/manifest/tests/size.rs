@@ -47,20 +47,18 @@ fn a_route_takes_at_most_two_hundred_bytes() {
 /// R41: texts that no other row has cannot grow the table of those that many have.
 #[test]
 fn unique_texts_take_little_more_than_themselves() {
-    const ROUTES: usize = 30_000;
-    let mut json = String::from(r#"{"routes":["#);
-    for n in 0..ROUTES {
-        let comma = if n == 0 { "" } else { "," };
-        write!(json, r#"{comma}{{"route":"/{n}","status":"rendered","tags":["a{n}x","b{n}y","c{n}z"]}}"#).unwrap();
-    }
-    json.push_str("]}");
+    const ROWS: usize = 20_000;
+    let tags = |n: usize| (0..12).map(|k| format!("a{n}-{k}")).collect::<Vec<_>>();
+    let row = |n| format!(r#"{{"route":"/x{n}","status":"rendered","tags":{:?}}}"#, tags(n));
+    let json = format!(r#"{{"routes":[{}]}}"#, (0..ROWS).map(row).collect::<Vec<_>>().join(","));
     let mut manifest = None;
     let counted = allocation_counter::measure(|| manifest = Some(Manifest::read(json.as_bytes()).unwrap()));
-    assert_eq!(manifest.as_ref().unwrap().len(), ROUTES);
-    assert!(counted.bytes_current <= 60 * 30_000, "{}", counted.bytes_current);
-    assert!(counted.bytes_max <= 4 * json.len() as u64, "{} of {}", counted.bytes_max, json.len());
-    for (n, record) in manifest.unwrap().records().enumerate() {
-        let tags = record.tags.iter().map(|tag| tag.as_str().to_owned()).collect::<Vec<_>>();
-        assert_eq!(tags, [format!("a{n}x"), format!("b{n}y"), format!("c{n}z")]);
+    let manifest = manifest.unwrap();
+    assert_eq!(manifest.len(), ROWS);
+    let (kept, most) = (counted.bytes_current.unsigned_abs(), counted.bytes_max);
+    assert!(kept <= 2 * json.len() as u64, "{kept} of {}", json.len());
+    assert!(most <= 4 * json.len() as u64, "{most} of {}", json.len());
+    for (n, record) in manifest.records().enumerate() {
+        assert_eq!(record.tags.iter().map(|tag| tag.as_str().to_owned()).collect::<Vec<_>>(), tags(n));
     }
 }
