@@ -1,6 +1,7 @@
 //! A page that is rendered to be written to an export: whoever asks for it gets the page, not an answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::Request;
 use http::{HeaderMap, StatusCode};
@@ -9,6 +10,7 @@ use tokio::sync::oneshot;
 use super::lead::{Lead, Purpose};
 use super::outcome::Outcome;
 use crate::isr::Shared;
+use crate::key::CacheKey;
 use crate::memory::Page;
 use crate::policy::route::RouteConfig;
 use crate::policy::tag::Tag;
@@ -20,6 +22,24 @@ pub(crate) enum Prerendered {
     Skipped(&'static str),
     /// It could not be made: what happened, in a word, and the status if there was one.
     Failed(&'static str, Option<StatusCode>),
+    /// Another request of the same export has the same key.
+    Again,
+}
+
+/// The keys that an export has asked for, so that it renders each of them once.
+#[derive(Clone, Default)]
+pub(crate) struct Claims(Arc<Mutex<HashSet<CacheKey>>>);
+
+impl Claims {
+    /// Whether it is the first.
+    fn claim(&self, key: &CacheKey) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone())
+    }
+
+    /// It may be asked for once more.
+    pub(crate) fn release(&self, key: &CacheKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
 }
 
 pub(crate) struct PrerenderedPage {
@@ -38,17 +58,33 @@ pub(crate) struct PrerenderedPage {
 pub(crate) struct Prerendering {
     config: RouteConfig,
     tells: Arc<Mutex<Option<oneshot::Sender<Prerendered>>>>,
+    claims: Claims,
+    key: Arc<OnceLock<CacheKey>>,
+}
+
+/// What whoever marked a request gets to know.
+pub(crate) struct Told {
+    pub(crate) what: oneshot::Receiver<Prerendered>,
+    /// Once the layer knows it.
+    pub(crate) key: Arc<OnceLock<CacheKey>>,
 }
 
 impl Prerendering {
     /// Marks a request; the first layer with a configuration tells what came of it.
-    pub(crate) fn mark(request: &mut Request) -> oneshot::Receiver<Prerendered> {
-        let (tells, told) = oneshot::channel();
-        let config = RouteConfig::dynamic();
-        let marker = Self { config: config.clone(), tells: Arc::new(Mutex::new(Some(tells))) };
+    pub(crate) fn mark(request: &mut Request, claims: &Claims) -> Told {
+        let (tells, what) = oneshot::channel();
+        let (config, key) = (RouteConfig::dynamic(), Arc::default());
+        let tells = Arc::new(Mutex::new(Some(tells)));
+        let marker = Self { config: config.clone(), tells, claims: claims.clone(), key: Arc::clone(&key) };
         request.extensions_mut().insert(config);
         request.extensions_mut().insert(marker);
-        told
+        Told { what, key }
+    }
+
+    /// Whether this key was not asked for before.
+    pub(crate) fn claim(&self, key: &CacheKey) -> bool {
+        let _ = self.key.set(key.clone());
+        self.claims.claim(key)
     }
 
     /// The configuration that a middleware has given the request, if it has.

@@ -17,7 +17,7 @@ use crate::key::Ids;
 use crate::ledger::MAX_MARKS;
 use crate::memory::{DEFAULT_MEMORY_BYTES, Memory};
 use crate::policy::profile::ResponseHeaders;
-use crate::prerender::{Belongs, SeedBed, Seeds};
+use crate::prerender::{SeedBed, Seeds};
 use crate::store::{Deadlines, Store};
 
 /// Default of [`IsrBuilder::render_timeout`].
@@ -290,8 +290,9 @@ impl IsrBuilder {
         let backing = self.backing()?;
         // Where no store is shared there is nothing to keep apart without an id.
         let env = |name: &str| std::env::var_os(name);
-        let belongs = Belongs { build: self.ids.build.clone(), scope: self.ids.clone().scope(false, env)? };
-        let seeds = self.seeds.filter(|_| self.mode == Mode::Production).map(|seeds| SeedBed::new(seeds, belongs));
+        let chosen = self.ids.chosen(env)?;
+        let seeds =
+            self.seeds.filter(|_| self.mode == Mode::Production).map(|seeds| SeedBed::new(seeds, chosen.clone()));
         let scope = self.ids.scope(backing.is_some(), env)?;
         let public_host = self.public_origin.map(|origin| public_host(&origin)).transpose()?;
         self.headers.check()?;
@@ -305,6 +306,7 @@ impl IsrBuilder {
             headers,
             public_host,
             scope,
+            chosen,
             time: self.time,
             render_timeout: self.render_timeout,
             max_regenerations: self.max_regenerations,

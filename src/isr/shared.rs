@@ -17,7 +17,7 @@ use crate::backing::Backing;
 use crate::clock::Time;
 use crate::data::Computations;
 use crate::flight::{Beliefs, CaptureBudget, Table, Warnings};
-use crate::key::CacheKey;
+use crate::key::{CacheKey, Chosen};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::policy::profile::ResponseHeaders;
@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) headers: ResponseHeaders,
     pub(crate) public_host: Option<HeaderValue>,
     pub(crate) scope: String,
+    pub(crate) chosen: Chosen,
     pub(crate) time: Time,
     pub(crate) render_timeout: Duration,
     pub(crate) memory: Memory,
@@ -77,6 +78,7 @@ impl Shared {
             headers: settings.headers,
             public_host: settings.public_host,
             scope: settings.scope,
+            chosen: settings.chosen,
             time: settings.time,
             render_timeout: settings.render_timeout,
             capture: CaptureBudget::new(settings.memory_bytes / 4),
@@ -172,6 +174,7 @@ pub(super) struct Settings {
     pub(super) headers: ResponseHeaders,
     pub(super) public_host: Option<HeaderValue>,
     pub(super) scope: String,
+    pub(super) chosen: Chosen,
     pub(super) time: Time,
     pub(super) render_timeout: Duration,
     pub(super) max_regenerations: usize,

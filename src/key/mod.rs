@@ -38,7 +38,7 @@ mod tests;
 pub(crate) use builder::{KeyBuffer, build, of_parts, original_uri, owned};
 pub(crate) use data::DataKey;
 pub(crate) use parts::Parts;
-pub(crate) use scope::{Ids, checked as check_id};
+pub(crate) use scope::{Chosen, Ids, checked as check_id};
 pub(crate) use storage::{CacheKey, hex};
 
 /// The fields that every key has.

@@ -52,6 +52,27 @@ impl Ids {
     }
 }
 
+/// What somebody chose, here or in the environment: a fingerprint is not among it. Empty: nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Chosen {
+    pub(crate) scope: String,
+    pub(crate) build: String,
+}
+
+impl Ids {
+    /// The ids that may be written where other programs read them.
+    pub(crate) fn chosen(&self, env: impl Fn(&str) -> Option<OsString>) -> Result<Chosen, ConfigError> {
+        let build = match &self.build {
+            Some(id) => id.clone(),
+            // Where a deployment id hides it, nobody has checked it.
+            None => env("ISR_BUILD_ID")
+                .and_then(|id| checked("ISR_BUILD_ID", id.into_string().ok()?).ok())
+                .unwrap_or_default(),
+        };
+        Ok(Chosen { scope: self.clone().scope(false, env)?, build })
+    }
+}
+
 /// The checksum and the length of a file. Against accidents, not attacks: a digest of an executable with its symbols takes
 /// seconds where nothing is optimized.
 fn fingerprint(path: &Path) -> io::Result<String> {
@@ -131,6 +152,23 @@ mod tests {
             let problem = Ids::default().scope(false, |_| Some(OsString::from_vec(b"\xff".to_vec())));
             assert!(problem.expect_err("refused").to_string().contains("ISR_DEPLOYMENT_ID"));
         }
+    }
+
+    /// What is written to a manifest is what somebody said, never a fingerprint.
+    #[test]
+    fn a_fingerprint_is_not_chosen() {
+        let chosen = |deployment: Option<&str>, build: Option<&str>, env: &[(&str, &str)]| {
+            let ids = Ids { deployment: deployment.map(str::to_owned), build: build.map(str::to_owned) };
+            let env = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, value)| value.into());
+            let Chosen { scope, build } = ids.chosen(env).expect("good");
+            (scope, build)
+        };
+        let both = |scope: &str, build: &str| (scope.to_owned(), build.to_owned());
+        assert_eq!(chosen(None, None, &[]), both("", ""));
+        assert_eq!(chosen(Some("d"), Some("b"), &[]), both("d", "b"));
+        assert_eq!(chosen(None, Some("b"), &[]), both("b", "b"));
+        assert_eq!(chosen(Some(""), None, &[("ISR_BUILD_ID", "b")]), both("", "b"));
+        assert_eq!(chosen(Some("d"), None, &[("ISR_BUILD_ID", "b c")]), both("d", ""));
     }
 
     /// A store without any id: two programs do not share it by accident, and one program does with itself.

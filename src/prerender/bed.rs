@@ -9,44 +9,17 @@ use super::Record;
 use super::manifest::Manifest;
 use super::seeds::{Seeds, Sown, Unusable};
 use crate::clock::{MonoTime, Time, WallTime};
-use crate::key::Parts;
+use crate::key::{Chosen, Parts};
 
 /// How long a source that has failed twice in a row is left alone: this, then twice as long, up to the limit.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Which export belongs to a handle.
-#[derive(Debug, Default)]
-pub(crate) struct Belongs {
-    /// The build id that the application has set.
-    pub(crate) build: Option<String>,
-    /// Its deployment scope, if there is one that was not made up.
-    pub(crate) scope: String,
-}
-
-impl Belongs {
-    fn check(&self, manifest: &Manifest) -> Result<(), Unusable> {
-        let other = |what: &str, ours: &str, theirs: &str| {
-            Err(Unusable::Never(format!("expected an export of {what} {ours:?}, got one of {theirs:?}")))
-        };
-        let theirs = manifest.build_id().unwrap_or_default();
-        match self.build.as_deref() {
-            Some(ours) if !ours.is_empty() && theirs != ours => return other("build", ours, theirs),
-            _ => {}
-        }
-        match manifest.scope() {
-            Some(theirs) if !theirs.is_empty() && !self.scope.is_empty() && theirs != self.scope => {
-                other("deployment", &self.scope, theirs)
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
 /// The seeds of a handle.
 pub(crate) struct SeedBed {
     seeds: Seeds,
-    belongs: Belongs,
+    /// The handle's: an export of others is not for it.
+    ids: Chosen,
     state: Mutex<State>,
     /// Held while the manifest is read, by one for all.
     reads: tokio::sync::Mutex<()>,
@@ -85,8 +58,8 @@ pub(crate) enum NoSeed {
 }
 
 impl SeedBed {
-    pub(crate) fn new(seeds: Seeds, belongs: Belongs) -> Self {
-        Self { seeds, belongs, state: Mutex::default(), reads: tokio::sync::Mutex::default() }
+    pub(crate) fn new(seeds: Seeds, ids: Chosen) -> Self {
+        Self { seeds, ids, state: Mutex::default(), reads: tokio::sync::Mutex::default() }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -120,7 +93,7 @@ impl SeedBed {
             return known;
         }
         let read = match self.seeds.manifest().await {
-            Ok(sown) => self.belongs.check(&sown.manifest).map(|()| Arc::new(sown)),
+            Ok(sown) => check(&self.ids, &sown.manifest).map(|()| Arc::new(sown)),
             Err(problem) => Err(problem),
         };
         self.note(read.as_ref().err(), time);
@@ -168,4 +141,15 @@ fn pause(failures: u32) -> Duration {
         0 => Duration::ZERO,
         more => FIRST_PAUSE.saturating_mul(1 << (more - 1).min(16)).min(LONGEST_PAUSE),
     }
+}
+
+/// Only what both of them say is compared.
+fn check(ours: &Chosen, theirs: &Manifest) -> Result<(), Unusable> {
+    for (what, ours, theirs) in [("build", &ours.build, theirs.build_id()), ("deployment", &ours.scope, theirs.scope())]
+    {
+        if let Some(theirs) = theirs.filter(|theirs| !theirs.is_empty() && !ours.is_empty() && theirs != ours) {
+            return Err(Unusable::Never(format!("expected an export of {what} {ours:?}, got one of {theirs:?}")));
+        }
+    }
+    Ok(())
 }

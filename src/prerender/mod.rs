@@ -13,16 +13,18 @@
 //!
 //! - `record`: one page of a manifest.
 //! - `manifest`: all of them, read and written.
+//! - `render`: one page, through the layers of its router.
+//! - `export`: a router's pages to a folder.
 //! - `source`: where manifest and files are read from.
 //! - `dir`, `embedded`: a folder, and the executable itself.
 //! - `seeds`: an export, checked as it is read.
 //! - `bed`: what a handle has read of its seeds.
-//! - `render`: one page, through the layers of its router.
 //! - `populate`: an export into a store.
 
 mod bed;
 mod dir;
 mod embedded;
+mod export;
 mod manifest;
 mod populate;
 mod record;
@@ -32,7 +34,8 @@ mod source;
 
 use std::time::Duration;
 
-pub(crate) use bed::{Belongs, NoSeed, Seed, SeedBed};
+pub(crate) use bed::{NoSeed, Seed, SeedBed};
+pub use export::{Export, ExportError, ExportProgress, Failed, Params, Paths, PathsOf, Rendered, Report, Skipped};
 pub use populate::{NotWritten, Populate, PopulateError, Populated, populate};
 pub(crate) use record::{Inputs, Record};
 pub(crate) use render::render;

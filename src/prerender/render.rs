@@ -1,40 +1,63 @@
 //! One page, rendered in process through the layers of its router.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::response::Response;
 use http::StatusCode;
 use tower::ServiceExt;
 
 use crate::contained::contained;
-use crate::flight::{Prerendered, Prerendering};
+use crate::flight::{Claims, Prerendered, Prerendering};
+use crate::key::CacheKey;
 
-/// Renders the page that a request asks for, by the layer's own render request, and keeps nothing.
+/// Renders the page that a request asks for, by the layer's own render request, and keeps nothing. With its key, if a layer
+/// made one.
 ///
 /// Layers outside of the first `IsrLayer` with a configuration see the request, and may answer it.
-pub(crate) async fn render(router: Router, mut request: Request) -> Prerendered {
-    let mut told = Prerendering::mark(&mut request);
+pub(crate) async fn render(router: Router, request: Request, claims: &Claims) -> (Prerendered, Option<CacheKey>) {
+    match ask(router, request, claims).await {
+        Asked::Told(told, key) => (told, key),
+        Asked::Answered(response) => (answered_outside(response.status()), None),
+    }
+}
+
+/// Who has answered a request for a page.
+pub(crate) enum Asked {
+    /// A layer with a configuration.
+    Told(Prerendered, Option<CacheKey>),
+    /// Something that no such layer is around, or outside of it.
+    Answered(Response),
+}
+
+/// As [`render`]; what no layer has made is at hand too.
+pub(crate) async fn ask(router: Router, mut request: Request, claims: &Claims) -> Asked {
+    let mut told = Prerendering::mark(&mut request, claims);
     let mut response = pin!(contained(router.oneshot(request)));
     let mut listens = true;
-    poll_fn(|cx| {
+    let asked = poll_fn(|cx| {
         if listens {
-            match std::pin::Pin::new(&mut told).poll(cx) {
-                Poll::Ready(Ok(told)) => return Poll::Ready(told),
+            match Pin::new(&mut told.what).poll(cx) {
+                Poll::Ready(Ok(what)) => return Poll::Ready(Ok(what)),
                 // No layer was reached, or one has forgotten to tell.
                 Poll::Ready(Err(_)) => listens = false,
                 Poll::Pending => {}
             }
         }
         response.as_mut().poll(cx).map(|response| match response {
-            Err(_) => Prerendered::Failed("panicked", None),
+            Err(_) => Ok(Prerendered::Failed("panicked", None)),
             // It may have been told by what was polled just now.
-            Ok(Ok(response)) => told.try_recv().unwrap_or_else(|_| answered_outside(response.status())),
+            Ok(Ok(response)) => told.what.try_recv().map_err(|_| response),
         })
     })
-    .await
+    .await;
+    match asked {
+        Ok(what) => Asked::Told(what, told.key.get().cloned()),
+        Err(response) => Asked::Answered(response),
+    }
 }
 
 /// No layer with a configuration was reached.

@@ -27,7 +27,11 @@ impl<S: Bounds> Core<S> {
             return ResponseFuture::own(S::clone(&self.service), request, None);
         };
         match self.prepare(&request, &route, &prerendering) {
-            Ok(waiter) => {
+            Ok(None) => {
+                prerendering.tell(Prerendered::Again);
+                ResponseFuture::ready(told())
+            }
+            Ok(Some(waiter)) => {
                 let limit = self.shared().render_timeout.saturating_mul(BACKGROUND_RENDERS);
                 ResponseFuture::flow(Box::pin(async move {
                     if tokio::time::timeout(limit, waiter.step(true)).await.is_err() {
@@ -46,23 +50,27 @@ impl<S: Bounds> Core<S> {
         }
     }
 
+    /// `None`: another request has asked for the same page.
     fn prepare(
         self: &Arc<Self>,
         request: &Request,
         route: &RouteConfig,
         prerendering: &Prerendering,
-    ) -> Result<Waiter, Bypass> {
+    ) -> Result<Option<Waiter>, Bypass> {
         self.check(request, route)?;
         if self.shared().is_closing() {
             return Err(Bypass::Shutdown);
         }
         examine(request, route)?;
         let key = key::owned(request, route)?;
+        if !prerendering.claim(&key) {
+            return Ok(None);
+        }
         let runtime = self.may_render(key.as_bytes())?;
         let (flight, waiter) = lone_flight(key.clone(), self.view().since()).ok_or(Bypass::NoRuntime)?;
         let purpose = Purpose::Prerender(prerendering.clone());
         self.lead(flight, key, request, route, purpose)?.spawn(&runtime, None);
-        Ok(waiter)
+        Ok(Some(waiter))
     }
 }
 

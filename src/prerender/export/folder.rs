@@ -1,0 +1,200 @@
+//! The folder that an export is written in, until it takes the place of the target.
+//!
+//! ```text
+//! parent/
+//!   site/                        the target
+//!   .site.export-1f3a…/          one run's own, on the same file system
+//!     lock                       locked as long as the run lives
+//!     bodies/0, 1, 2, …          as they come
+//!     new/                       what becomes the target
+//!     old/                       what the target was, between two renames
+//! ```
+//!
+//! What a run leaves behind that was killed has a lock that nobody holds: the next run removes it, after it has put `old` back
+//! if there is no target.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::error::ExportError;
+use crate::prerender::{MANIFEST, PAGES};
+
+/// The file with the build id, beside the manifest.
+pub(super) const BUILD_ID: &str = "BUILD_ID";
+
+const LOCK: &str = "lock";
+
+/// The folder of one run. Dropped, it goes away, and the target is what it was.
+pub(super) struct Work {
+    target: PathBuf,
+    folder: PathBuf,
+    /// Locked.
+    _lock: File,
+}
+
+impl Work {
+    /// Makes it beside the target, after what others have left behind is gone.
+    pub(super) fn begin(target: &Path) -> Result<Self, ExportError> {
+        let target = located(target)?;
+        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+            return Err(foreign(&target, "the root of a file system"));
+        };
+        fs::create_dir_all(parent).map_err(ExportError::io("make this folder", parent))?;
+        let prefix = prefix(name);
+        clear(parent, &prefix, &target);
+        check(&target)?;
+        let mut own = prefix;
+        own.push(format!("{:016x}", RandomState::new().hash_one(std::process::id())));
+        let folder = parent.join(own);
+        make_private(&folder).map_err(ExportError::io("make this folder", &folder))?;
+        let begun = lock(&folder).and_then(|lock| {
+            fs::create_dir(folder.join("bodies"))?;
+            fs::create_dir_all(folder.join("new").join(PAGES))?;
+            Ok(lock)
+        });
+        match begun {
+            Ok(lock) => Ok(Self { target, folder, _lock: lock }),
+            Err(problem) => {
+                // Nobody else has seen it.
+                let _ = fs::remove_dir_all(&folder);
+                Err(ExportError::io("write to this folder", &folder)(problem))
+            }
+        }
+    }
+
+    pub(super) fn body(&self, number: u64) -> PathBuf {
+        self.folder.join("bodies").join(number.to_string())
+    }
+
+    pub(super) fn new_folder(&self) -> PathBuf {
+        self.folder.join("new")
+    }
+
+    /// Puts what was written in the place of the target.
+    pub(super) fn publish(&self) -> Result<(), ExportError> {
+        // While pages were rendered, somebody may have put something there.
+        check(&self.target)?;
+        let (new, old) = (self.new_folder(), self.folder.join("old"));
+        if let Ok(before) = fs::metadata(&self.target) {
+            fs::set_permissions(&new, before.permissions()).map_err(ExportError::io("set the permissions", &new))?;
+        }
+        match fs::rename(&self.target, &old) {
+            Ok(()) => {}
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
+            Err(problem) => return Err(ExportError::io("move this folder", &self.target)(problem)),
+        }
+        // If this fails, what was there is put back when this is dropped.
+        fs::rename(&new, &self.target).map_err(ExportError::io("put an export here", &self.target))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        remove(&self.folder, &self.target);
+    }
+}
+
+/// Removes the folder of a run; what it has taken from the target's place goes back there before.
+fn remove(folder: &Path, target: &Path) {
+    let old = folder.join("old");
+    let taken = fs::symlink_metadata(&old).is_ok() && fs::symlink_metadata(target).is_err();
+    if taken && let Err(problem) = fs::rename(&old, target) {
+        let (old, target) = (old.display(), target.display());
+        tracing::error!(target: "axum_isr", %old, %target, %problem, "an earlier export is not in its place");
+        return;
+    }
+    if let Err(problem) = fs::remove_dir_all(folder)
+        && problem.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(target: "axum_isr", folder = %folder.display(), %problem, "could not be removed");
+    }
+}
+
+/// Removes what runs have left behind that are no more.
+fn clear(parent: &Path, prefix: &OsStr, target: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let ours = entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
+        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        // Without a lock it has not begun yet.
+        if let Ok(lock) = File::open(entry.path().join(LOCK))
+            && lock.try_lock().is_ok()
+        {
+            remove(&entry.path(), target);
+        }
+    }
+}
+
+/// A file has its name as a lock when it is locked, so that nobody finds one that is free.
+fn lock(folder: &Path) -> io::Result<File> {
+    let (first, name) = (folder.join("begins"), folder.join(LOCK));
+    let lock = File::create_new(&first)?;
+    lock.try_lock()?;
+    fs::rename(first, name)?;
+    Ok(lock)
+}
+
+fn prefix(name: &OsStr) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".export-");
+    prefix
+}
+
+#[cfg(unix)]
+fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new().mode(0o700).create(folder)
+}
+
+#[cfg(not(unix))]
+fn make_private(folder: &Path) -> io::Result<()> {
+    fs::create_dir(folder)
+}
+
+/// Where the target really is: a link stays, and what it leads to is replaced.
+fn located(target: &Path) -> Result<PathBuf, ExportError> {
+    match fs::canonicalize(target) {
+        Ok(there) => Ok(there),
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => {
+            if fs::symlink_metadata(target).is_ok() {
+                return Err(foreign(target, "a link to nothing"));
+            }
+            std::path::absolute(target).map_err(ExportError::io("find this folder", target))
+        }
+        Err(problem) => Err(ExportError::io("find this folder", target)(problem)),
+    }
+}
+
+/// Whether nothing is lost when the target is replaced.
+fn check(target: &Path) -> Result<(), ExportError> {
+    let entries = match fs::read_dir(target) {
+        Ok(entries) => entries,
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(problem) if problem.kind() == io::ErrorKind::NotADirectory => return Err(foreign(target, "a file")),
+        Err(problem) => return Err(ExportError::io("read this folder", target)(problem)),
+    };
+    let (mut empty, mut manifest) = (true, false);
+    for entry in entries {
+        let entry = entry.map_err(ExportError::io("read this folder", target))?;
+        let (name, kind) = (entry.file_name(), entry.file_type());
+        let folder = kind.map_err(ExportError::io("read this folder", target))?.is_dir();
+        empty = false;
+        match name.to_str() {
+            Some(MANIFEST) if !folder => manifest = true,
+            Some(BUILD_ID) if !folder => {}
+            Some(PAGES) if folder => {}
+            _ => return Err(foreign(target, format!("one with {name:?} in it"))),
+        }
+    }
+    if empty || manifest { Ok(()) } else { Err(foreign(target, format!("one without {MANIFEST}"))) }
+}
+
+fn foreign(folder: &Path, found: impl Into<String>) -> ExportError {
+    ExportError::Foreign { folder: folder.to_owned(), found: found.into() }
+}

@@ -1,0 +1,591 @@
+//! Exports (R34): what is rendered, what is left out, and what the folder has in it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path as Params, RawQuery, Request};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::get;
+use axum_isr::config::ResponseHeaders;
+use axum_isr::prerender::{Export, ExportError, Report};
+use axum_isr::testing::MemoryStore;
+use axum_isr::{DynamicRequest, Isr, Render, RouteConfig};
+use common::{Gate, Handler, body, fetch, request_with, send, state};
+use serde_json::Value;
+use tempfile::TempDir;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::services::ServeDir;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn isr() -> Isr {
+    Isr::builder().render_timeout(Duration::from_millis(300)).build().unwrap()
+}
+
+fn route() -> RouteConfig {
+    RouteConfig::revalidate(MINUTE)
+}
+
+/// An export into a folder of its own, at a fixed time.
+async fn export(export: Export) -> (TempDir, Report) {
+    let folder = tempfile::tempdir().unwrap();
+    let at = UNIX_EPOCH + Duration::from_millis(1_700_000_000_900);
+    let report = export.built_at(at).to(folder.path().join("site")).await.unwrap();
+    (folder, report)
+}
+
+/// Every file below a folder, with its bytes.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(next) = left.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+                found.insert(name, std::fs::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+fn names(folder: &TempDir) -> Vec<String> {
+    let names = files(&folder.path().join("site/prerendered-routes"));
+    names.into_keys().collect()
+}
+
+fn page(folder: &TempDir, file: &str) -> String {
+    std::fs::read_to_string(folder.path().join("site/prerendered-routes").join(file)).unwrap()
+}
+
+fn manifest(folder: &TempDir) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.path().join("site/vinext-prerender.json")).unwrap()).unwrap()
+}
+
+/// The row of a path.
+fn row(folder: &TempDir, path: &str) -> Value {
+    let manifest = manifest(folder);
+    let mut rows = manifest["routes"].as_array().unwrap().iter().filter(|row| row["path"] == path);
+    let row = rows.next().unwrap_or_else(|| panic!("no row of {path}: {manifest:#}")).clone();
+    assert!(rows.next().is_none(), "two rows of {path}: {manifest:#}");
+    row
+}
+
+fn failed(report: &Report) -> Vec<(&str, &str, Option<u16>)> {
+    report.failed.iter().map(|row| (&*row.path, row.reason, row.status.map(|status| status.as_u16()))).collect()
+}
+
+fn skipped(report: &Report) -> Vec<(&str, &str)> {
+    report.skipped.iter().map(|row| (&*row.path, row.reason)).collect()
+}
+
+fn rendered(report: &Report) -> Vec<&str> {
+    report.rendered.iter().map(|row| &*row.path).collect()
+}
+
+/// The page of every path that asks for none in particular.
+async fn shown(request: Request) -> Html<String> {
+    Html(format!("<p>{}</p>", request.uri()))
+}
+
+#[tokio::test]
+async fn a_page_and_its_row() {
+    let isr = isr();
+    let post = async |Params(slug): Params<String>, render: Render| {
+        render.tag(format!("post:{slug}"));
+        ([("x-own", "yes")], Html(format!("<h1>{slug}</h1>")))
+    };
+    let app = Router::new()
+        .route("/", get(shown))
+        .route("/posts/{slug}", get(post))
+        .layer(isr.layer(route().expire(2 * MINUTE).tags(["blog"])));
+    let (folder, report) = export(Export::new(app).path("/").pattern("/posts/{slug}", ["tide"])).await;
+    assert!(report.is_complete(), "{report}");
+    assert_eq!(names(&folder), ["index.html", "posts/tide.html"]);
+    assert_eq!(page(&folder, "posts/tide.html"), "<h1>tide</h1>");
+    let row = row(&folder, "/posts/tide");
+    assert_eq!(row["route"], "/posts/{slug}");
+    assert_eq!(row["status"], "rendered");
+    assert_eq!((&row["revalidate"], &row["expire"]), (&60.into(), &120.into()));
+    assert_eq!(row["tags"], serde_json::json!(["blog", "post:tide"]));
+    assert_eq!(row["headers"]["x-own"], "yes");
+    assert_eq!(row["headers"]["content-type"], "text/html; charset=utf-8");
+    assert_eq!(row["responseStatus"], 200);
+    assert_eq!(row["file"], "posts/tide.html");
+    let manifest = manifest(&folder);
+    // Whole seconds, and no id that nobody chose.
+    assert_eq!(manifest["builtAt"], 1_700_000_000);
+    assert_eq!(manifest.get("scope"), None);
+    let id = manifest["buildId"].as_str().unwrap();
+    assert!(id.starts_with("sha-") && id.len() == 20, "{id}");
+    assert_eq!(report.build_id, id);
+    assert_eq!(std::fs::read_to_string(folder.path().join("site/BUILD_ID")).unwrap(), id);
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 1, "nothing is left beside it");
+}
+
+#[tokio::test]
+async fn what_fails_is_reported_and_does_not_stop_the_rest() {
+    let isr = isr();
+    let broken = async || (StatusCode::INTERNAL_SERVER_ERROR, "broken");
+    let never = async || Body::from_stream(futures_util::stream::pending::<Result<String, std::io::Error>>());
+    let endless = async || {
+        let chunk = bytes::Bytes::from(vec![b'x'; 1 << 20]);
+        let chunks = futures_util::stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone()));
+        Body::from_stream(chunks)
+    };
+    let breaks = async || {
+        let chunks = [Ok("a"), Err(std::io::Error::other("gone"))];
+        Body::from_stream(futures_util::stream::iter(chunks))
+    };
+    async fn panics() -> Html<&'static str> {
+        panic!("on purpose")
+    }
+    let odd = async || ([("x-odd", HeaderValue::from_bytes(b"\xff").unwrap())], "odd");
+    let app = Router::new()
+        .route("/", get(shown))
+        .route("/500", get(broken))
+        .route("/404", get(async || (StatusCode::NOT_FOUND, Html("nothing here"))))
+        .route("/moved", get(async || Redirect::permanent("/")))
+        .route("/panics", get(panics))
+        .route("/never", get(never))
+        .route("/endless", get(endless))
+        .route("/breaks", get(breaks))
+        .route("/odd", get(odd))
+        .route("/me", get(async |_: DynamicRequest| "me"))
+        .route("/cookie", get(async || ([(header::SET_COOKIE, "a=b")], "cookie")))
+        .layer(isr.layer(route()))
+        .route("/plain", get(async || "not cached"))
+        .route("/plain-500", get(broken))
+        .layer(CatchPanicLayer::new());
+    let paths = [
+        "/",
+        "/500",
+        "/404",
+        "/moved",
+        "/panics",
+        "/never",
+        "/endless",
+        "/breaks",
+        "/odd",
+        "/me",
+        "/cookie",
+        "/plain",
+        "/plain-500",
+        "/nowhere",
+        "no-path",
+        "/a#b",
+    ];
+    let (folder, report) = export(Export::new(app).paths(paths).pattern("/{a}/{b}", ["one"])).await;
+    assert_eq!(rendered(&report), ["/", "/404", "/moved"], "{report}");
+    let mut left: Vec<_> = failed(&report);
+    left.retain(|(path, _, _)| *path != "/endless");
+    assert_eq!(
+        left,
+        [
+            ("/500", "status", Some(500)),
+            ("/a#b", "path", None),
+            ("/breaks", "broken", None),
+            ("/nowhere", "status", Some(404)),
+            ("/odd", "header-value", None),
+            ("/panics", "panicked", None),
+            ("/plain-500", "status", Some(500)),
+            ("/never", "timed-out", None),
+            ("/{a}/{b}", "path", None),
+            ("no-path", "path", None),
+        ],
+        "{report}"
+    );
+    assert_eq!(skipped(&report), [("/cookie", "set-cookie"), ("/me", "dynamic"), ("/plain", "not-cached")]);
+    assert!(!report.is_complete());
+    let moved = row(&folder, "/moved");
+    assert_eq!((&moved["responseStatus"], &moved["headers"]["location"]), (&308.into(), &"/".into()));
+    assert_eq!(row(&folder, "/404")["responseStatus"], 404);
+    assert_eq!(row(&folder, "/500")["responseStatus"], 500);
+    assert_eq!(row(&folder, "/me")["status"], "skipped");
+}
+
+/// I1: what is exported is a function of the key; nothing of it is kept, and nothing that a visitor sends asks for it.
+#[tokio::test]
+async fn nothing_is_kept_and_no_visitor_can_ask_for_it() {
+    let isr = isr();
+    let handler = Handler::new(|n, request: Request| async move { format!("{n} {:?}", request.headers()) });
+    let app = Router::new().route("/", get(handler.clone())).layer(isr.layer(route()));
+    let (folder, _) = export(Export::new(app.clone()).path("/").host("example.org")).await;
+    assert_eq!(page(&folder, "index.txt"), "1 {}", "the host is not declared");
+    let stats = isr.stats();
+    assert_eq!((stats.memory_items, stats.stored, stats.flights), (0, 0, 0), "{stats:?}");
+    for name in ["x-prerender", "purpose", "x-vinext-prerender", "x-axum-isr-prerender", "next-router-prefetch"] {
+        let answer = send(&app, request_with("/", &[(name, "prerender")])).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(["MISS", "HIT"].contains(&state(&answer)), "{name}");
+    }
+    assert_eq!(handler.calls(), 2);
+}
+
+#[tokio::test]
+async fn cached_data_is_tagged_and_shared_by_pages() {
+    let isr = isr();
+    let computed = Handler::counting();
+    let (counts, cache) = (computed.clone(), isr.clone());
+    let handler = move |Params(n): Params<u32>| {
+        let (counts, cache) = (counts.clone(), cache.clone());
+        async move {
+            let compute = || async move {
+                axum::handler::Handler::call(counts, Request::new(Body::empty()), ()).await;
+                7_u32
+            };
+            let data: u32 = cache.data("seven").tag("numbers").get_or_init(compute).await.unwrap();
+            format!("{n} {data}")
+        }
+    };
+    let app = Router::new().route("/{n}", get(handler)).layer(isr.layer(route()));
+    let (folder, report) = export(Export::new(app).paths(["/1", "/2", "/3"]).concurrency(1)).await;
+    assert!(report.is_complete(), "{report}");
+    assert_eq!(page(&folder, "3.txt"), "3 7");
+    assert_eq!(row(&folder, "/3")["tags"], serde_json::json!(["numbers"]));
+    assert_eq!(computed.calls(), 1);
+}
+
+#[tokio::test]
+async fn nested_routers_wildcards_and_layers_outside() {
+    let isr = isr();
+    let inner = Router::new()
+        .route("/{*rest}", get(async |Params(rest): Params<String>| format!("rest {rest}")))
+        .route_layer(isr.layer(route()));
+    let app = Router::new()
+        .route("/fallible", get(async || "x".repeat(2_000)))
+        .route_layer(isr.layer(route()))
+        .nest("/files", inner)
+        .layer(CompressionLayer::new())
+        .layer(CatchPanicLayer::new());
+    let wanted = Export::new(app.clone()).path("/fallible").pattern("/files/{*rest}", ["a/b c", "größe"]);
+    let (folder, report) = export(wanted).await;
+    assert!(report.is_complete(), "{report}");
+    assert_eq!(page(&folder, "files/a/b%20c.txt"), "rest a/b c");
+    assert_eq!(page(&folder, "files/gr%C3%B6%C3%9Fe.txt"), "rest größe");
+    // Under the names that file servers look for, too.
+    assert_eq!(page(&folder, "files/a/b c.txt"), "rest a/b c");
+    assert_eq!(page(&folder, "files/größe.txt"), "rest größe");
+    assert_eq!(page(&folder, "fallible.txt").len(), 2_000);
+    assert_eq!(row(&folder, "/files/a/b%20c")["route"], "/files/{*rest}");
+    assert_eq!(row(&folder, "/files/a/b%20c")["inputs"]["nest"], "/files");
+}
+
+#[tokio::test]
+async fn declared_queries_are_pages_and_others_are_the_same_page() {
+    let isr = isr();
+    let handler = Handler::new(|_, request: Request| async move { Html(request.uri().to_string()) });
+    let app = Router::new().route("/list", get(handler.clone())).layer(isr.layer(route().query(["page"])));
+    let paths = ["/list?page=2&utm=1", "/list?utm=x", "/list", "/list?utm=y&page=2", "/list?page=1"];
+    let (folder, report) = export(Export::new(app).paths(paths)).await;
+    assert_eq!(rendered(&report), ["/list", "/list?page=1", "/list?page=2"]);
+    assert_eq!(handler.calls(), 3, "each once");
+    assert_eq!(page(&folder, "list.html"), "/list");
+    for row in &report.rendered {
+        assert_eq!(page(&folder, &row.file), row.path);
+    }
+    let queries: Vec<_> =
+        manifest(&folder)["routes"].as_array().unwrap().iter().map(|row| row["inputs"]["query"].clone()).collect();
+    assert_eq!(queries, [Value::Null, "page=1".into(), "page=2".into()]);
+}
+
+#[tokio::test]
+async fn a_failing_page_has_one_row_whatever_its_query() {
+    let isr = isr();
+    let handler = Handler::new(|_, _| async { StatusCode::INTERNAL_SERVER_ERROR });
+    let app = Router::new().route("/", get(shown)).route("/bad", get(handler)).layer(isr.layer(route()));
+    let (_folder, report) = export(Export::new(app).paths(["/", "/bad?a=1", "/bad?a=2", "/bad?a=3"])).await;
+    assert_eq!(failed(&report), [("/bad", "status", Some(500))]);
+}
+
+#[tokio::test]
+async fn variants_lie_beside_their_pages() {
+    let isr = isr();
+    let handler = Handler::new(|_, request: Request| async move {
+        if request.headers().contains_key("rsc") {
+            ([(header::CONTENT_TYPE, "text/x-component")], "data").into_response()
+        } else if request.headers().contains_key("hx-request") {
+            Html("part").into_response()
+        } else {
+            Html("page").into_response()
+        }
+    });
+    let declared = route().header("rsc".parse().unwrap(), ["1"]).header("hx-request".parse().unwrap(), ["true"]);
+    let app = Router::new()
+        .route("/", get(handler.clone()))
+        .route("/about", get(handler.clone()))
+        .route_layer(isr.layer(declared))
+        .route("/plain", get(handler.clone()).layer(isr.layer(route())));
+    let wanted = Export::new(app).paths(["/", "/about", "/plain"]).variant("RSC", "1", "rsc");
+    let (folder, report) = export(wanted.variant("hx-request", "true", "part")).await;
+    assert!(report.is_complete(), "{report}");
+    let expected =
+        ["about.html", "about.part.html", "about.rsc", "index.html", "index.part.html", "index.rsc", "plain.html"];
+    assert_eq!(names(&folder), expected);
+    assert_eq!((page(&folder, "about.rsc"), page(&folder, "about.part.html")), ("data".into(), "part".into()));
+    assert_eq!(handler.calls(), 7, "what the route does not declare is not rendered again");
+    let variants: Vec<_> = report.rendered.iter().map(|row| row.variant.as_deref()).collect();
+    assert_eq!(variants.iter().flatten().count(), 4);
+}
+
+#[tokio::test]
+async fn a_declared_host_is_that_of_the_export() {
+    let isr = isr();
+    let host = async |headers: HeaderMap| headers[header::HOST].to_str().unwrap().to_owned();
+    let app = Router::new().route("/", get(host)).layer(isr.layer(route().host()));
+    let (folder, report) = export(Export::new(app).path("/").host("Example.org:443")).await;
+    assert_eq!(page(&folder, &report.rendered[0].file), "example.org");
+    assert_eq!(row(&folder, "/")["inputs"]["host"], "example.org");
+}
+
+/// The order in which pages come, and how many at once, are not in the bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_input_gives_the_same_bytes() {
+    let export_with = async |concurrency: usize, backwards: bool| {
+        let isr = isr();
+        let handler = async |request: Request| {
+            // The later ones are faster.
+            let n = request.uri().path().len();
+            for _ in 0..(40 - n.min(40)) {
+                tokio::task::yield_now().await;
+            }
+            if n == 5 { Err(StatusCode::INTERNAL_SERVER_ERROR) } else { Ok(Html(request.uri().to_string())) }
+        };
+        let app = Router::new().fallback(handler).layer(isr.layer(route().query(["q"])));
+        let mut paths: Vec<_> = (0..30).map(|n| format!("/{}?q={n}", "é".repeat(n % 7))).collect();
+        paths.extend(["/A".into(), "/a".into(), "/a/b".into(), "/a.html".into(), "/index".into(), "/".into()]);
+        if backwards {
+            paths.reverse();
+        }
+        let (folder, report) = export(Export::new(app).paths(paths).concurrency(concurrency)).await;
+        let rows: Vec<_> = report.rendered.iter().map(|row| (row.path.clone(), row.file.clone())).collect();
+        (files(&folder.path().join("site")), rows)
+    };
+    let (first, rows) = export_with(1, false).await;
+    assert!(first.len() > 30, "{:?}", first.keys());
+    for (concurrency, backwards) in [(1, true), (8, false), (8, true)] {
+        let (files, others) = export_with(concurrency, backwards).await;
+        assert_eq!(rows, others, "{concurrency}");
+        assert!(files == first, "{concurrency}: {:?}", files.keys());
+    }
+    // One file for each of them, also where a file system takes `A` for `a`.
+    let mut lower: Vec<_> = rows.iter().map(|(_, file)| file.to_lowercase()).collect();
+    lower.sort();
+    lower.dedup();
+    assert_eq!(lower.len(), rows.len());
+}
+
+#[tokio::test]
+async fn ids_come_from_the_export_the_handle_or_the_pages() {
+    let head = async |isr: &Isr, ids: fn(Export) -> Export| {
+        let app = Router::new().route("/", get(shown)).layer(isr.layer(route()));
+        let (folder, _) = export(ids(Export::new(app).path("/"))).await;
+        let manifest = manifest(&folder);
+        let text = |key: &str| manifest[key].as_str().map(str::to_owned);
+        (text("buildId").unwrap(), text("scope"))
+    };
+    let scope = |id: &str| Some(id.to_owned());
+    let both = Isr::builder().deployment_id("d").build_id("b").build().unwrap();
+    assert_eq!(head(&both, |export| export).await, ("b".into(), scope("d")));
+    assert_eq!(head(&both, |export| export.build_id("x").deployment_id("y")).await, ("x".into(), scope("y")));
+    assert_eq!(head(&both, |export| export.deployment_id("")).await, ("b".into(), None));
+    let deployed = Isr::builder().deployment_id("d").build().unwrap();
+    assert_eq!(head(&deployed, |export| export).await, ("d".into(), scope("d")));
+    // With a store, the scope is a fingerprint of this program: nobody else has it.
+    let stored = Isr::builder().store(MemoryStore::new()).build().unwrap();
+    assert!(stored.stats().scope.starts_with("exe-"));
+    let (build, scope) = head(&stored, |export| export).await;
+    assert!(build.starts_with("sha-") && scope.is_none(), "{build} {scope:?}");
+}
+
+#[tokio::test]
+async fn handles_that_disagree_are_an_error() {
+    let one = Isr::builder().deployment_id("one").build().unwrap();
+    let two = Isr::builder().deployment_id("two").build().unwrap();
+    let app = Router::new()
+        .route("/1", get(shown).layer(one.layer(route())))
+        .route("/2", get(shown).layer(two.layer(route())));
+    let folder = tempfile::tempdir().unwrap();
+    let wanted = || Export::new(app.clone()).paths(["/1", "/2"]);
+    let problem = wanted().to(folder.path().join("site")).await.unwrap_err();
+    assert_eq!(
+        problem.to_string(),
+        "deployment_id: expected one for all handles of the router, or one for the export, got \"one\", \"two\""
+    );
+    assert!(!folder.path().join("site").exists());
+    wanted().deployment_id("d").build_id("b").to(folder.path().join("site")).await.unwrap();
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases: [(fn(Export) -> Export, &str); 9] = [
+        (|export| export.concurrency(0), "concurrency"),
+        (|export| export.max_pages(0), "max_pages"),
+        (|export| export.build_id("a b"), "build_id"),
+        (|export| export.build_id(""), "build_id"),
+        (|export| export.deployment_id("a.b"), "deployment_id"),
+        (|export| export.host("a@b"), "host"),
+        (|export| export.variant("a b", "1", "x"), "variant"),
+        (|export| export.variant("a", "1", "../x"), "variant"),
+        (|export| export.built_at(UNIX_EPOCH - MINUTE), "built_at"),
+    ];
+    for (setting, name) in cases {
+        let app = Router::new().route("/", get(shown)).layer(isr().layer(route()));
+        let problem = setting(Export::new(app).path("/")).to(folder.path().join("site")).await.unwrap_err();
+        let ExportError::Invalid(problem) = problem else { panic!("{problem:?}") };
+        assert_eq!(problem.setting(), name);
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// What is looked for comes from tasks, and a task that fails does not take the rest with it.
+#[tokio::test]
+async fn paths_come_from_tasks() {
+    let isr = isr();
+    let app = Router::new().fallback(shown).layer(isr.layer(route()));
+    let wanted = Export::new(app)
+        .paths_from(async |paths: axum_isr::prerender::Paths| {
+            for n in 0..100 {
+                paths.push(format!("/{n}")).await;
+            }
+            paths.push("bad").await;
+            Err::<(), _>("the database is gone")
+        })
+        .pattern_from("/posts/{year}/{slug}", async |posts: axum_isr::prerender::PathsOf| {
+            posts.push(["2026", "a b"]).await;
+            posts.push("one").await;
+            Ok::<(), std::io::Error>(())
+        })
+        .pattern_from("/panics/{x}", async |_| -> Result<(), std::io::Error> { panic!("on purpose") });
+    let (_folder, report) = export(wanted).await;
+    assert_eq!(report.rendered.len(), 101);
+    assert!(rendered(&report).contains(&"/posts/2026/a%20b"));
+    let failed: Vec<_> = report.failed.iter().map(|row| (&*row.path, row.problem.as_deref().unwrap())).collect();
+    assert_eq!(
+        failed,
+        [
+            ("", "the database is gone"),
+            ("/panics/{x}", "panicked with \"on purpose\""),
+            ("/posts/{year}/{slug}", "expected 2 values for year, slug, got 1"),
+            ("bad", "expected a path that begins with `/`, got \"bad\""),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn there_is_an_end_to_paths() {
+    let isr = isr();
+    let app = Router::new().fallback(shown).layer(isr.layer(route()));
+    let forever = async |paths: axum_isr::prerender::Paths| {
+        for n in 0_u64.. {
+            paths.push(format!("/{n}")).await;
+        }
+        Ok::<(), std::io::Error>(())
+    };
+    let (_folder, report) = export(Export::new(app).paths_from(forever).max_pages(20)).await;
+    assert_eq!((report.rendered.len(), report.truncated, report.is_complete()), (20, true, false));
+}
+
+/// A page that is too much for the moment is rendered when there is room.
+#[tokio::test]
+async fn crowded_pages_are_rendered_alone() {
+    // The bodies of all of these at once are more than a quarter of the memory.
+    let isr = Isr::builder().memory_bytes(16 << 20).build().unwrap();
+    let (gate, waits) = (Gate::closed(), Handler::counting());
+    let handler = {
+        let (gate, waits) = (gate.clone(), waits.clone());
+        move || {
+            let (gate, waits) = (gate.clone(), waits.clone());
+            async move {
+                axum::handler::Handler::call(waits.clone(), Request::new(Body::empty()), ()).await;
+                if waits.calls() == 8 {
+                    gate.open();
+                }
+                let first = futures_util::stream::once(async { Ok::<_, std::io::Error>(vec![b'x'; 700 << 10]) });
+                let rest = futures_util::stream::once(async move {
+                    gate.pass().await;
+                    Ok(vec![b'y'; 1])
+                });
+                Body::from_stream(futures_util::StreamExt::chain(first, rest))
+            }
+        }
+    };
+    let app = Router::new().route("/{n}", get(handler)).layer(isr.layer(route()));
+    let (_folder, report) = export(Export::new(app).paths((0..8).map(|n| format!("/{n}"))).concurrency(8)).await;
+    assert_eq!((report.rendered.len(), skipped(&report)), (8, vec![]), "{report}");
+    assert!(waits.calls() > 8, "they were crowded");
+}
+
+#[tokio::test]
+async fn progress_is_told() {
+    let isr = isr();
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let app = Router::new().fallback(shown).layer(isr.layer(route()));
+    let told = Arc::clone(&seen);
+    let watch = move |progress: &axum_isr::prerender::ExportProgress| {
+        told.lock().unwrap().push((progress.done, progress.known, progress.rendered));
+    };
+    export(Export::new(app).paths(["/a", "/b", "/c"]).on_progress(watch)).await;
+    assert_eq!(*seen.lock().unwrap(), [(1, 3, 1), (2, 3, 2), (3, 3, 3)]);
+}
+
+/// The pages are a static site.
+#[tokio::test]
+async fn any_file_server_serves_the_folder() {
+    let isr = isr();
+    let feed = async || ([(header::CONTENT_TYPE, "application/xml")], "<rss/>");
+    let app = Router::new().route("/feed.xml", get(feed)).fallback(shown).layer(isr.layer(route()));
+    let paths = ["/", "/about", "/posts/größe", "/posts/a%20b", "/feed.xml", "/docs/"];
+    for slash in [true, false] {
+        let (folder, report) = export(Export::new(app.clone()).paths(paths).trailing_slash(slash)).await;
+        assert!(report.is_complete(), "{report}");
+        let server = Router::new().fallback_service(ServeDir::new(folder.path().join("site/prerendered-routes")));
+        for row in &report.rendered {
+            let asked = match (&*row.path, slash) {
+                ("/about" | "/posts/gr%C3%B6%C3%9Fe" | "/posts/a%20b", true) => format!("{}/", row.path),
+                ("/about" | "/posts/gr%C3%B6%C3%9Fe" | "/posts/a%20b", false) => format!("{}.html", row.path),
+                (path, _) => path.to_owned(),
+            };
+            let served: Response = fetch(&server, &asked).await;
+            assert_eq!(served.status(), StatusCode::OK, "{asked}: {:?}", names(&folder));
+            assert_eq!(body(served).await, body(fetch(&app, &row.path).await).await, "{asked}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_report_is_readable_and_harmless() {
+    let isr = isr();
+    let app = Router::new().route("/", get(shown)).layer(isr.layer(route()));
+    let (_folder, report) = export(Export::new(app).paths(["/", "x\u{1b}[2J"])).await;
+    let text = report.to_string();
+    assert!(text.starts_with("1 rendered, 0 skipped, 1 failed; "), "{text}");
+    assert!(text.contains("\\u{1b}[2J") && !text.contains('\u{1b}'), "{text}");
+}
+
+/// `Vary`, debug headers and the state are not the page's.
+#[tokio::test]
+async fn headers_of_the_cache_are_not_exported() {
+    let isr = Isr::builder().headers(ResponseHeaders::shared()).build().unwrap();
+    let query = async |RawQuery(query): RawQuery| Html(query.unwrap_or_default());
+    let app = Router::new().route("/", get(query)).layer(isr.layer(route()));
+    let (folder, _) = export(Export::new(app).path("/?x=1")).await;
+    let row = row(&folder, "/");
+    let names: Vec<_> = row["headers"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["content-type", "etag"]);
+    assert_eq!(page(&folder, "index.html"), "");
+}
