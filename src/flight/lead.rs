@@ -238,6 +238,9 @@ impl Lead {
         }
         let route = self.recipe.route.settings();
         let matched = self.recipe.matched.is_some();
+        if let Purpose::Prerender(prerendering) = &self.purpose {
+            prerendering.answered(response.status());
+        }
         let verdict = response::judge(response.status(), response.headers(), route, matched);
         if let Some(reason) = self.context.refusal() {
             // What a handler says in the course of failing does not take the old page with it.

@@ -12,6 +12,7 @@ use super::outcome::Outcome;
 use crate::isr::Shared;
 use crate::key::CacheKey;
 use crate::memory::Page;
+use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
 use crate::policy::tag::Tag;
 
@@ -60,6 +61,7 @@ pub(crate) struct Prerendering {
     tells: Arc<Mutex<Option<oneshot::Sender<Prerendered>>>>,
     claims: Claims,
     key: Arc<OnceLock<CacheKey>>,
+    status: Arc<OnceLock<StatusCode>>,
 }
 
 /// What whoever marked a request gets to know.
@@ -75,7 +77,13 @@ impl Prerendering {
         let (tells, what) = oneshot::channel();
         let (config, key) = (RouteConfig::dynamic(), Arc::default());
         let tells = Arc::new(Mutex::new(Some(tells)));
-        let marker = Self { config: config.clone(), tells, claims: claims.clone(), key: Arc::clone(&key) };
+        let marker = Self {
+            config: config.clone(),
+            tells,
+            claims: claims.clone(),
+            key: Arc::clone(&key),
+            status: Arc::default(),
+        };
         request.extensions_mut().insert(config);
         request.extensions_mut().insert(marker);
         Told { what, key }
@@ -85,6 +93,19 @@ impl Prerendering {
     pub(crate) fn claim(&self, key: &CacheKey) -> bool {
         let _ = self.key.set(key.clone());
         self.claims.claim(key)
+    }
+
+    /// What the handler's response says.
+    pub(super) fn answered(&self, status: StatusCode) {
+        let _ = self.status.set(status);
+    }
+
+    /// A response that is not kept because of its status: a page that is not there is no page for somebody else.
+    fn refused(&self) -> Prerendered {
+        match self.status.get() {
+            Some(&status) => by_status(status),
+            None => Prerendered::Skipped(Pass::Status.as_str()),
+        }
     }
 
     /// The configuration that a middleware has given the request, if it has.
@@ -99,6 +120,17 @@ impl Prerendering {
     }
 }
 
+/// What a status says of a page that no layer has kept.
+pub(crate) fn by_status(status: StatusCode) -> Prerendered {
+    match status.as_u16() {
+        300..=399 => Prerendered::Skipped("redirect"),
+        // For those who may see it there is a page.
+        401 | 403 | 407 => Prerendered::Skipped("status"),
+        400.. => Prerendered::Failed("status", Some(status)),
+        _ => Prerendered::Skipped("not-cached"),
+    }
+}
+
 impl Lead {
     /// Whoever prerenders learns what came of it.
     pub(super) fn tell_exporter(&self, outcome: &Outcome) {
@@ -110,6 +142,7 @@ impl Lead {
                 page: Arc::clone(page),
                 shared: Arc::clone(&self.shared),
             })),
+            Outcome::Pass(Pass::Status) => prerendering.refused(),
             Outcome::Pass(reason) => Prerendered::Skipped(reason.as_str()),
             Outcome::Failure(failure) => Prerendered::Failed("status", Some(failure.head.status)),
             Outcome::Broken(head) => Prerendered::Failed(outcome.as_str(), Some(head.status)),

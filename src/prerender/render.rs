@@ -7,11 +7,10 @@ use std::task::Poll;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
-use http::StatusCode;
 use tower::ServiceExt;
 
 use crate::contained::contained;
-use crate::flight::{Claims, Prerendered, Prerendering};
+use crate::flight::{Claims, Prerendered, Prerendering, by_status};
 use crate::key::CacheKey;
 
 /// Renders the page that a request asks for, by the layer's own render request, and keeps nothing. With its key, if a layer
@@ -21,7 +20,7 @@ use crate::key::CacheKey;
 pub(crate) async fn render(router: Router, request: Request, claims: &Claims) -> (Prerendered, Option<CacheKey>) {
     match ask(router, request, claims).await {
         Asked::Told(told, key) => (told, key),
-        Asked::Answered(response) => (answered_outside(response.status()), None),
+        Asked::Answered(response) => (by_status(response.status()), None),
     }
 }
 
@@ -57,14 +56,5 @@ pub(crate) async fn ask(router: Router, mut request: Request, claims: &Claims) -
     match asked {
         Ok(what) => Asked::Told(what, told.key.get().cloned()),
         Err(response) => Asked::Answered(response),
-    }
-}
-
-/// No layer with a configuration was reached.
-fn answered_outside(status: StatusCode) -> Prerendered {
-    match status.as_u16() {
-        300..=399 => Prerendered::Skipped("redirect"),
-        400.. => Prerendered::Failed("status", Some(status)),
-        _ => Prerendered::Skipped("not-cached"),
     }
 }
