@@ -130,6 +130,7 @@
 //! | `admin` | `admin::revalidation_router`: invalidation over HTTP; `serde_json`, 2 crates more |
 //! | `redis` | `store::RedisStore`: Redis and Valkey, clusters too; the client `redis` with tokio's network, 47 crates more |
 //! | `redis-tls` | the same over TLS (`rediss://`), with the system's certificates; `rustls` and `ring`, which is built with a C compiler, 10 crates more than `redis` |
+//! | `cloudflare-kv` | `store::CloudflareKv`: Cloudflare KV, over a gateway Worker or the REST API; the client `reqwest` (HTTP/1.1) with `rustls` and `ring`, `base64`, 53 crates more |
 //!
 //! Crates by `cargo tree -e normal` on Linux; an application with axum has many of them anyway.
 //!
@@ -196,7 +197,7 @@ pub mod stats {
     pub use crate::telemetry::Stats;
 }
 
-/// What the README shows compiles. Some of it is about Redis.
-#[cfg(all(doctest, feature = "redis"))]
+/// What the README shows compiles. Some of it is about Redis and Cloudflare KV.
+#[cfg(all(doctest, feature = "redis", feature = "cloudflare-kv"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -14,8 +14,11 @@
 //! - `guard`: deadlines and a circuit breaker around every call.
 //! - `disk`: a store in a folder.
 //! - `redis`: Redis and Valkey (feature `redis`).
+//! - `cloudflare_kv`: Cloudflare KV (feature `cloudflare-kv`).
 
 mod changes;
+#[cfg(feature = "cloudflare-kv")]
+mod cloudflare_kv;
 mod contract;
 mod disk;
 mod error;
@@ -27,6 +30,8 @@ mod profile;
 mod redis;
 
 pub use changes::{Changes, Cursor, Stamped};
+#[cfg(feature = "cloudflare-kv")]
+pub use cloudflare_kv::{CloudflareKv, CloudflareKvOptions};
 pub use contract::Store;
 pub use disk::DiskStore;
 pub use error::{StoreError, StoreErrorKind};
