@@ -41,5 +41,5 @@ async fn redis(builder: IsrBuilder, url: &str) -> Result<IsrBuilder, Box<dyn Err
 #[cfg(not(feature = "redis"))]
 #[allow(clippy::unused_async, reason = "as with the feature")]
 async fn redis(_: IsrBuilder, _: &str) -> Result<IsrBuilder, Box<dyn Error>> {
-    Err("--redis needs the feature redis: cargo run --example blog --features admin,redis -- --redis URL".into())
+    Err("--redis needs the feature redis: cargo run --example blog --features redis -- --redis URL".into())
 }

@@ -1,16 +1,20 @@
 //! A blog over a folder of Markdown files, with axum-isr in front of the pages that are the same for everybody.
 //!
-//! `cargo run --example blog --features admin -- [--port N] [--posts DIR]`, then open a post, edit its file and reload:
-//! the pages that show it are rendered anew, all others come from memory as before.
+//! `cargo run --example blog -- [serve] [--port N] [--posts DIR]`, then open a post, edit its file and reload: the pages
+//! that show it are rendered anew, all others come from memory as before.
+//!
+//! `… -- export dist` renders all pages to files, and `… -- serve --seeds dist` starts with them.
 //!
 //! With `--store DIR` the pages survive a restart. With `--redis URL` (and the feature `redis`) every process that is
 //! told the same has the same pages; the foot of each says who rendered it, by `--name`. `examples/cluster` shows it.
 //!
-//! With `BLOG_TOKEN` in the environment, a `POST` to `/hooks/revalidate` does the same from afar.
+//! With `BLOG_TOKEN` in the environment (and the feature `admin`), a `POST` to `/hooks/revalidate` does the same from afar.
 
 mod date;
 mod error;
+mod export;
 mod feed;
+mod hooks;
 mod kept;
 mod library;
 mod markdown;
@@ -25,7 +29,7 @@ mod watch;
 
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,11 +38,12 @@ use axum::extract::FromRef;
 use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum_isr::{ConfigError, Isr, RouteConfig, admin};
+use axum_isr::prerender::Seeds;
+use axum_isr::{Isr, RouteConfig};
 use tower_http::trace::{DefaultMakeSpan, TraceLayer};
 use tracing::{Level, Span};
 
-use options::Options;
+use options::{Command, Options};
 use watch::Watch;
 
 /// What handlers get through axum's `State`: the same for every visitor, so renders may use it freely.
@@ -57,22 +62,40 @@ struct Site {
 async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_max_level(Level::INFO).with_target(false).init();
     let options = Options::from_environment()?;
+    match options.command.clone() {
+        Command::Serve { seeds } => serve(options, seeds).await,
+        Command::Export { folder } => {
+            let isr = options.kept.builder().await?.build()?;
+            let site = Site::new(&isr, &format!("http://localhost:{}", options.port), "an export", &options.posts);
+            export::export(pages_of(&isr, options.fresh).with_state(site), &folder).await?;
+            Ok(())
+        }
+    }
+}
+
+async fn serve(options: Options, seeds: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await?;
     // Asked for, not assembled: with port 0 the system chooses one.
     let address = listener.local_addr()?;
     let origin = format!("http://{address}");
 
-    let isr = options.kept.builder().await?.build()?;
-    let name = options.name.unwrap_or_else(|| address.to_string()).into();
-    let site = Site { isr: isr.clone(), origin: origin.as_str().into(), name, posts: options.posts.into() };
-    // Before the first page: what changes from here on is noticed, and what has changed since somebody looked last.
-    let watch = Watch::begin(isr.clone(), Arc::clone(&site.posts)).await?;
+    let mut builder = options.kept.builder().await?;
+    if let Some(folder) = &seeds {
+        builder = builder.seeds(Seeds::dir(folder));
+    }
+    let isr = builder.build()?;
+    let name = options.name.unwrap_or_else(|| address.to_string());
+    let site = Site::new(&isr, &origin, &name, &options.posts);
+    // Before the first page: what changes from here on is noticed, and what has changed since somebody looked last, or
+    // since the seeds were made.
+    let since = seeds.map(|folder| folder.join("vinext-prerender.json").metadata()?.modified()).transpose()?;
+    let watch = Watch::begin(isr.clone(), Arc::clone(&site.posts), since).await?;
     tokio::spawn(watch.go_on());
     let span = DefaultMakeSpan::new().level(Level::INFO);
     let log = TraceLayer::new_for_http().make_span_with(span).on_response(answered);
     let site_posts = Arc::clone(&site.posts);
-    let app = cached(&isr).merge(uncached()).merge(hooks(options.token.as_deref())?);
-    let app = app.fallback(pages::not_found).layer(log).with_state(site);
+    let app = pages_of(&isr, options.fresh).merge(hooks::router(options.token.as_deref())?);
+    let app = app.layer(log).with_state(site);
 
     println!("\n  {origin}/\n\n  Try each twice, then again after ten seconds:\n");
     println!("    curl -si {origin}/ | grep -iE '^(HTTP|x-vinext|cache-|age|etag)'");
@@ -86,14 +109,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Everything that a visitor can see.
+fn pages_of(isr: &Isr, fresh: Duration) -> Router<Site> {
+    cached(isr, fresh).merge(uncached()).fallback(pages::not_found)
+}
+
 /// The pages that are rendered once for everybody.
-fn cached(isr: &Isr) -> Router<Site> {
-    // Ten seconds, so that a change can be watched; a real blog would say minutes.
-    let article = RouteConfig::revalidate(Duration::from_secs(10))
+fn cached(isr: &Isr, fresh: Duration) -> Router<Site> {
+    let article = RouteConfig::revalidate(fresh)
         // Handlers see this header because it is part of the key, and no value of it but this one.
         .header(HeaderName::from_static("hx-request"), ["true"]);
     let listing = article.clone().query(["page"]);
-    let minute = RouteConfig::revalidate(Duration::from_secs(60));
+    let minute = RouteConfig::revalidate(fresh.max(Duration::from_secs(60)));
 
     Router::new()
         .route("/", get(pages::index).layer(isr.layer(listing)))
@@ -115,12 +142,10 @@ fn uncached() -> Router<Site> {
     Router::new().route("/account", get(personal::account)).route("/style.css", get(style))
 }
 
-/// What calls from outside: a CMS, a deployment. Nothing without a token.
-fn hooks(token: Option<&str>) -> Result<Router<Site>, ConfigError> {
-    Ok(match token {
-        Some(token) => Router::new().nest("/hooks/revalidate", admin::revalidation_router(token)?),
-        None => Router::new(),
-    })
+impl Site {
+    fn new(isr: &Isr, origin: &str, name: &str, posts: &Path) -> Self {
+        Self { isr: isr.clone(), origin: origin.into(), name: name.into(), posts: posts.into() }
+    }
 }
 
 impl FromRef<Site> for Isr {

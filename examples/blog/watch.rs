@@ -46,6 +46,13 @@ impl Folder {
         Ok(Self(files))
     }
 
+    /// What has not changed since then.
+    fn older(folder: &Path, since: SystemTime) -> io::Result<Self> {
+        let mut now = Self::default().look(folder)?;
+        now.0.retain(|_, file| file.modified <= since);
+        Ok(now)
+    }
+
     /// The tags of what is different now: of each file that has changed, come or gone; and of the list if what it says
     /// of a post has.
     pub(crate) fn changes(&self, now: &Self) -> Vec<String> {
@@ -74,13 +81,16 @@ pub(crate) struct Watch {
 impl Watch {
     /// Goes on from what was seen last. That is cached data as everything else: with a store it outlives the process, so
     /// that a post which was edited while no blog was running is noticed. Where nobody has seen anything, all counts
-    /// as changed.
+    /// as changed, but for what is older than the seeds (`since`).
     ///
     /// # Errors
     ///
     /// When the folder cannot be read.
-    pub(crate) async fn begin(isr: Isr, folder: Arc<Path>) -> Result<Self, AppError> {
-        let known = seen(&isr, Folder::default()).await?;
+    pub(crate) async fn begin(isr: Isr, folder: Arc<Path>, since: Option<SystemTime>) -> Result<Self, AppError> {
+        let path = Arc::clone(&folder);
+        let older = move || since.map_or_else(|| Ok(Folder::default()), |since| Folder::older(&path, since));
+        let older = tokio::task::spawn_blocking(older).await.map_err(AppError::Task)?.map_err(AppError::Io)?;
+        let known = seen(&isr, older).await?;
         let mut watch = Self { isr, folder, known };
         watch.look().await?;
         Ok(watch)
