@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
+#[path = "common/exports.rs"]
+mod exports;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,79 +27,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::services::ServeDir;
 
-const MINUTE: Duration = Duration::from_secs(60);
+use exports::*;
 
-fn isr() -> Isr {
-    Isr::builder().render_timeout(Duration::from_millis(300)).build().unwrap()
-}
-
-fn route() -> RouteConfig {
-    RouteConfig::revalidate(MINUTE)
-}
-
-/// An export into a folder of its own, at a fixed time.
-async fn export(export: Export) -> (TempDir, Report) {
-    let folder = tempfile::tempdir().unwrap();
-    let at = UNIX_EPOCH + Duration::from_millis(1_700_000_000_900);
-    let report = export.built_at(at).to(folder.path().join("site")).await.unwrap();
-    (folder, report)
-}
-
-/// Every file below a folder, with its bytes.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut left = vec![folder.to_owned()];
-    while let Some(next) = left.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                left.push(path);
-            } else {
-                let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
-                found.insert(name, std::fs::read(path).unwrap());
-            }
-        }
-    }
-    found
-}
-
-fn names(folder: &TempDir) -> Vec<String> {
-    let names = files(&folder.path().join("site/prerendered-routes"));
-    names.into_keys().collect()
-}
-
-fn page(folder: &TempDir, file: &str) -> String {
-    std::fs::read_to_string(folder.path().join("site/prerendered-routes").join(file)).unwrap()
-}
-
-fn manifest(folder: &TempDir) -> Value {
-    serde_json::from_slice(&std::fs::read(folder.path().join("site/vinext-prerender.json")).unwrap()).unwrap()
-}
-
-/// The row of a path.
-fn row(folder: &TempDir, path: &str) -> Value {
-    let manifest = manifest(folder);
-    let mut rows = manifest["routes"].as_array().unwrap().iter().filter(|row| row["path"] == path);
-    let row = rows.next().unwrap_or_else(|| panic!("no row of {path}: {manifest:#}")).clone();
-    assert!(rows.next().is_none(), "two rows of {path}: {manifest:#}");
-    row
-}
-
-fn failed(report: &Report) -> Vec<(&str, &str, Option<u16>)> {
-    report.failed.iter().map(|row| (&*row.path, row.reason, row.status.map(|status| status.as_u16()))).collect()
-}
-
-fn skipped(report: &Report) -> Vec<(&str, &str)> {
-    report.skipped.iter().map(|row| (&*row.path, row.reason)).collect()
-}
-
-fn rendered(report: &Report) -> Vec<&str> {
-    report.rendered.iter().map(|row| &*row.path).collect()
-}
-
-/// The page of every path that asks for none in particular.
-async fn shown(request: Request) -> Html<String> {
-    Html(format!("<p>{}</p>", request.uri()))
+async fn panics() -> Html<&'static str> {
+    panic!("on purpose")
 }
 
 #[tokio::test]
@@ -150,9 +83,6 @@ async fn what_fails_is_reported_and_does_not_stop_the_rest() {
         let chunks = [Ok("a"), Err(std::io::Error::other("gone"))];
         Body::from_stream(futures_util::stream::iter(chunks))
     };
-    async fn panics() -> Html<&'static str> {
-        panic!("on purpose")
-    }
     let odd = async || ([("x-odd", HeaderValue::from_bytes(b"\xff").unwrap())], "odd");
     let app = Router::new()
         .route("/", get(shown))
@@ -396,206 +326,4 @@ async fn the_same_input_gives_the_same_bytes() {
     lower.sort();
     lower.dedup();
     assert_eq!(lower.len(), rows.len());
-}
-
-#[tokio::test]
-async fn ids_come_from_the_export_the_handle_or_the_pages() {
-    let head = async |isr: &Isr, ids: fn(Export) -> Export| {
-        let app = Router::new().route("/", get(shown)).layer(isr.layer(route()));
-        let (folder, _) = export(ids(Export::new(app).path("/"))).await;
-        let manifest = manifest(&folder);
-        let text = |key: &str| manifest[key].as_str().map(str::to_owned);
-        (text("buildId").unwrap(), text("scope"))
-    };
-    let scope = |id: &str| Some(id.to_owned());
-    let both = Isr::builder().deployment_id("d").build_id("b").build().unwrap();
-    assert_eq!(head(&both, |export| export).await, ("b".into(), scope("d")));
-    assert_eq!(head(&both, |export| export.build_id("x").deployment_id("y")).await, ("x".into(), scope("y")));
-    assert_eq!(head(&both, |export| export.deployment_id("")).await, ("b".into(), None));
-    let deployed = Isr::builder().deployment_id("d").build().unwrap();
-    assert_eq!(head(&deployed, |export| export).await, ("d".into(), scope("d")));
-    // With a store, the scope is a fingerprint of this program: nobody else has it.
-    let stored = Isr::builder().store(MemoryStore::new()).build().unwrap();
-    assert!(stored.stats().scope.starts_with("exe-"));
-    let (build, scope) = head(&stored, |export| export).await;
-    assert!(build.starts_with("sha-") && scope.is_none(), "{build} {scope:?}");
-}
-
-#[tokio::test]
-async fn handles_that_disagree_are_an_error() {
-    let one = Isr::builder().deployment_id("one").build().unwrap();
-    let two = Isr::builder().deployment_id("two").build().unwrap();
-    let app = Router::new()
-        .route("/1", get(shown).layer(one.layer(route())))
-        .route("/2", get(shown).layer(two.layer(route())));
-    let folder = tempfile::tempdir().unwrap();
-    let wanted = || Export::new(app.clone()).paths(["/1", "/2"]);
-    let problem = wanted().to(folder.path().join("site")).await.unwrap_err();
-    assert_eq!(
-        problem.to_string(),
-        "deployment_id: expected one for all handles of the router, or one for the export, got \"one\", \"two\""
-    );
-    assert!(!folder.path().join("site").exists());
-    wanted().deployment_id("d").build_id("b").to(folder.path().join("site")).await.unwrap();
-}
-
-#[tokio::test]
-async fn settings_that_cannot_work_are_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let cases: [(fn(Export) -> Export, &str); 9] = [
-        (|export| export.concurrency(0), "concurrency"),
-        (|export| export.max_pages(0), "max_pages"),
-        (|export| export.build_id("a b"), "build_id"),
-        (|export| export.build_id(""), "build_id"),
-        (|export| export.deployment_id("a.b"), "deployment_id"),
-        (|export| export.host("a@b"), "host"),
-        (|export| export.variant("a b", "1", "x"), "variant"),
-        (|export| export.variant("a", "1", "../x"), "variant"),
-        (|export| export.built_at(UNIX_EPOCH - MINUTE), "built_at"),
-    ];
-    for (setting, name) in cases {
-        let app = Router::new().route("/", get(shown)).layer(isr().layer(route()));
-        let problem = setting(Export::new(app).path("/")).to(folder.path().join("site")).await.unwrap_err();
-        let ExportError::Invalid(problem) = problem else { panic!("{problem:?}") };
-        assert_eq!(problem.setting(), name);
-    }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-}
-
-/// What is looked for comes from tasks, and a task that fails does not take the rest with it.
-#[tokio::test]
-async fn paths_come_from_tasks() {
-    let isr = isr();
-    let app = Router::new().fallback(shown).layer(isr.layer(route()));
-    let wanted = Export::new(app)
-        .paths_from(async |paths: axum_isr::prerender::Paths| {
-            for n in 0..100 {
-                paths.push(format!("/{n}")).await;
-            }
-            paths.push("bad").await;
-            Err::<(), _>("the database is gone")
-        })
-        .pattern_from("/posts/{year}/{slug}", async |posts: axum_isr::prerender::PathsOf| {
-            posts.push(["2026", "a b"]).await;
-            posts.push("one").await;
-            Ok::<(), std::io::Error>(())
-        })
-        .pattern_from("/panics/{x}", async |_| -> Result<(), std::io::Error> { panic!("on purpose") });
-    let (_folder, report) = export(wanted).await;
-    assert_eq!(report.rendered.len(), 101);
-    assert!(rendered(&report).contains(&"/posts/2026/a%20b"));
-    let failed: Vec<_> = report.failed.iter().map(|row| (&*row.path, row.problem.as_deref().unwrap())).collect();
-    assert_eq!(
-        failed,
-        [
-            ("", "the database is gone"),
-            ("/panics/{x}", "panicked with \"on purpose\""),
-            ("/posts/{year}/{slug}", "expected 2 values for year, slug, got 1"),
-            ("bad", "expected a path that begins with `/`, got \"bad\""),
-        ]
-    );
-}
-
-#[tokio::test]
-async fn there_is_an_end_to_paths() {
-    let isr = isr();
-    let app = Router::new().fallback(shown).layer(isr.layer(route()));
-    let forever = async |paths: axum_isr::prerender::Paths| {
-        for n in 0_u64.. {
-            paths.push(format!("/{n}")).await;
-        }
-        Ok::<(), std::io::Error>(())
-    };
-    let (_folder, report) = export(Export::new(app).paths_from(forever).max_pages(20)).await;
-    assert_eq!((report.rendered.len(), report.truncated, report.is_complete()), (20, true, false));
-}
-
-/// A page that is too much for the moment is rendered when there is room.
-#[tokio::test]
-async fn crowded_pages_are_rendered_alone() {
-    // The bodies of all of these at once are more than a quarter of the memory.
-    let isr = Isr::builder().memory_bytes(16 << 20).build().unwrap();
-    let (gate, waits) = (Gate::closed(), Handler::counting());
-    let handler = {
-        let (gate, waits) = (gate.clone(), waits.clone());
-        move || {
-            let (gate, waits) = (gate.clone(), waits.clone());
-            async move {
-                axum::handler::Handler::call(waits.clone(), Request::new(Body::empty()), ()).await;
-                if waits.calls() == 8 {
-                    gate.open();
-                }
-                let first = futures_util::stream::once(async { Ok::<_, std::io::Error>(vec![b'x'; 700 << 10]) });
-                let rest = futures_util::stream::once(async move {
-                    gate.pass().await;
-                    Ok(vec![b'y'; 1])
-                });
-                Body::from_stream(futures_util::StreamExt::chain(first, rest))
-            }
-        }
-    };
-    let app = Router::new().route("/{n}", get(handler)).layer(isr.layer(route()));
-    let (_folder, report) = export(Export::new(app).paths((0..8).map(|n| format!("/{n}"))).concurrency(8)).await;
-    assert_eq!((report.rendered.len(), skipped(&report)), (8, vec![]), "{report}");
-    assert!(waits.calls() > 8, "they were crowded");
-}
-
-#[tokio::test]
-async fn progress_is_told() {
-    let isr = isr();
-    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let app = Router::new().fallback(shown).layer(isr.layer(route()));
-    let told = Arc::clone(&seen);
-    let watch = move |progress: &axum_isr::prerender::ExportProgress| {
-        told.lock().unwrap().push((progress.done, progress.known, progress.rendered));
-    };
-    export(Export::new(app).paths(["/a", "/b", "/c"]).on_progress(watch)).await;
-    assert_eq!(*seen.lock().unwrap(), [(1, 3, 1), (2, 3, 2), (3, 3, 3)]);
-}
-
-/// The pages are a static site.
-#[tokio::test]
-async fn any_file_server_serves_the_folder() {
-    let isr = isr();
-    let feed = async || ([(header::CONTENT_TYPE, "application/xml")], "<rss/>");
-    let app = Router::new().route("/feed.xml", get(feed)).fallback(shown).layer(isr.layer(route()));
-    let paths = ["/", "/about", "/posts/größe", "/posts/a%20b", "/feed.xml", "/docs/"];
-    for slash in [true, false] {
-        let (folder, report) = export(Export::new(app.clone()).paths(paths).trailing_slash(slash)).await;
-        assert!(report.is_complete(), "{report}");
-        let server = Router::new().fallback_service(ServeDir::new(folder.path().join("site/prerendered-routes")));
-        for row in &report.rendered {
-            let asked = match (&*row.path, slash) {
-                ("/about" | "/posts/gr%C3%B6%C3%9Fe" | "/posts/a%20b", true) => format!("{}/", row.path),
-                ("/about" | "/posts/gr%C3%B6%C3%9Fe" | "/posts/a%20b", false) => format!("{}.html", row.path),
-                (path, _) => path.to_owned(),
-            };
-            let served: Response = fetch(&server, &asked).await;
-            assert_eq!(served.status(), StatusCode::OK, "{asked}: {:?}", names(&folder));
-            assert_eq!(body(served).await, body(fetch(&app, &row.path).await).await, "{asked}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_report_is_readable_and_harmless() {
-    let isr = isr();
-    let app = Router::new().route("/", get(shown)).layer(isr.layer(route()));
-    let (_folder, report) = export(Export::new(app).paths(["/", "x\u{1b}[2J"])).await;
-    let text = report.to_string();
-    assert!(text.starts_with("1 rendered, 0 skipped, 1 failed; "), "{text}");
-    assert!(text.contains("\\u{1b}[2J") && !text.contains('\u{1b}'), "{text}");
-}
-
-/// `Vary`, debug headers and the state are not the page's.
-#[tokio::test]
-async fn headers_of_the_cache_are_not_exported() {
-    let isr = Isr::builder().headers(ResponseHeaders::shared()).build().unwrap();
-    let query = async |RawQuery(query): RawQuery| Html(query.unwrap_or_default());
-    let app = Router::new().route("/", get(query)).layer(isr.layer(route()));
-    let (folder, _) = export(Export::new(app).path("/?x=1")).await;
-    let row = row(&folder, "/");
-    let names: Vec<_> = row["headers"].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, ["content-type", "etag"]);
-    assert_eq!(page(&folder, "index.html"), "");
 }

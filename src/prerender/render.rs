@@ -10,7 +10,7 @@ use axum::response::Response;
 use tower::ServiceExt;
 
 use crate::contained::contained;
-use crate::flight::{Claims, Prerendered, Prerendering, by_status};
+use crate::flight::{Claims, Prerendered, Prerendering, Told, by_status};
 use crate::key::CacheKey;
 
 /// Renders the page that a request asks for, by the layer's own render request, and keeps nothing. With its key, if a layer
@@ -34,27 +34,24 @@ pub(crate) enum Asked {
 
 /// As [`render`]; what no layer has made is at hand too.
 pub(crate) async fn ask(router: Router, mut request: Request, claims: &Claims) -> Asked {
-    let mut told = Prerendering::mark(&mut request, claims);
+    let Told { what: mut told, key } = Prerendering::mark(&mut request, claims);
     let mut response = pin!(contained(router.oneshot(request)));
     let mut listens = true;
-    let asked = poll_fn(|cx| {
+    let known = |what| Asked::Told(what, key.get().cloned());
+    poll_fn(|cx| {
         if listens {
-            match Pin::new(&mut told.what).poll(cx) {
-                Poll::Ready(Ok(what)) => return Poll::Ready(Ok(what)),
+            match Pin::new(&mut told).poll(cx) {
+                Poll::Ready(Ok(what)) => return Poll::Ready(known(what)),
                 // No layer was reached, or one has forgotten to tell.
                 Poll::Ready(Err(_)) => listens = false,
                 Poll::Pending => {}
             }
         }
         response.as_mut().poll(cx).map(|response| match response {
-            Err(_) => Ok(Prerendered::Failed("panicked", None)),
+            Err(_) => known(Prerendered::Failed("panicked", None)),
             // It may have been told by what was polled just now.
-            Ok(Ok(response)) => told.what.try_recv().map_err(|_| response),
+            Ok(Ok(response)) => told.try_recv().map_or(Asked::Answered(response), known),
         })
     })
-    .await;
-    match asked {
-        Ok(what) => Asked::Told(what, told.key.get().cloned()),
-        Err(response) => Asked::Answered(response),
-    }
+    .await
 }

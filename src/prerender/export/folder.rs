@@ -189,7 +189,7 @@ fn check(target: &Path) -> Result<(), ExportError> {
             Some(MANIFEST) if !folder => manifest = true,
             Some(BUILD_ID) if !folder => {}
             Some(PAGES) if folder => {}
-            _ => return Err(foreign(target, format!("one with {name:?} in it"))),
+            _ => return Err(foreign(target, format!("one with {} in it", name.to_string_lossy().escape_debug()))),
         }
     }
     if empty || manifest { Ok(()) } else { Err(foreign(target, format!("one without {MANIFEST}"))) }

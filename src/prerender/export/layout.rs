@@ -179,10 +179,14 @@ impl Whole {
             };
             put(record.path.as_bytes());
             if let Some(Inputs { namespace, nest, inner, query, host, headers, cookies }) = &record.inputs {
-                [namespace, nest, inner, query, host].into_iter().for_each(|text| put(text.as_bytes()));
+                for text in [namespace, nest, inner, query, host] {
+                    put(text.as_bytes());
+                }
                 for pairs in [headers, cookies] {
                     put(&(pairs.len() as u64).to_be_bytes());
-                    pairs.iter().flat_map(|(name, value)| [name, value]).for_each(|text| put(text.as_bytes()));
+                    for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
+                        put(text.as_bytes());
+                    }
                 }
             }
             put(&record.digest.unwrap_or_default());

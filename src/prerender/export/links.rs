@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, header};
 
 use super::markup::{Language, Piece, Pieces};
-use super::resolve::{Base, resolve};
+use super::resolve::{Base, is_absolute, resolve};
 use super::target::Target;
 
 /// Whether links are looked for.
@@ -33,14 +33,13 @@ pub(super) fn links(base: Base<'_>, body: &[u8]) -> Vec<Target> {
                 continue;
             }
             found.extend(match &given {
-                None => resolve(base, &href),
                 Some(Some(given)) => {
                     let query = given.as_str().split_once('?').map(|(_, query)| query);
                     resolve(Base { path: given.path(), query, ..base }, &href)
                 }
-                // Of another site: what is relative to it is its own.
-                Some(None) if href.trim_start().starts_with(['/', '?', '#']) || !href.contains("//") => None,
-                Some(None) => resolve(base, &href),
+                // Of another site, and so is what is relative to it.
+                Some(None) if !is_absolute(&href) => None,
+                None | Some(None) => resolve(base, &href),
             });
         }
     }
@@ -87,7 +86,10 @@ mod tests {
             ("<a href=mailto:x@y>", &[]),
             ("<base href=/docs/><a href=x>", &["/docs/x"]),
             ("<base target=_top><base href=/docs/><base href=/no/><a href=x>", &["/docs/x"]),
-            ("<base href=https://cdn.example/><a href=x><a href=/x><a href=https://example.org/y>", &["/y"]),
+            (
+                "<base href=https://cdn.example/><a href=x><a href=/x><a href=x//y><a href=https://example.org/y>",
+                &["/y"],
+            ),
             ("<!doctype html><a href=/x>", &["/x"]),
         ] {
             assert_eq!(found(html), expected, "{html}");

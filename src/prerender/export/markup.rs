@@ -109,11 +109,10 @@ fn end_of_tag(text: &str) -> usize {
     for (at, byte) in text.bytes().enumerate() {
         match (quote, byte) {
             (Some(open), _) if open == byte => quote = None,
-            (Some(_), _) => {}
             // A quote inside of a value without quotes is a part of it.
             (None, b'"' | b'\'') if before == b'=' => quote = Some(byte),
             (None, b'>') => return at,
-            (None, _) => {}
+            _ => {}
         }
         if !byte.is_ascii_whitespace() {
             before = byte;
@@ -123,13 +122,13 @@ fn end_of_tag(text: &str) -> usize {
 }
 
 /// Names and values, in the order of the tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Attributes<'t>(&'t str);
 
-impl<'t> Attributes<'t> {
+impl Attributes<'_> {
     /// The first of a name in any case, its entities decoded.
-    pub(super) fn get(mut self, wanted: &str) -> Option<String> {
-        self.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| decoded(value))
+    pub(super) fn get(&self, wanted: &str) -> Option<String> {
+        self.clone().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| decoded(value))
     }
 }
 
@@ -166,15 +165,12 @@ pub(super) fn decoded(text: &str) -> String {
         let (before, entity) = rest.split_at(at);
         out.push_str(before);
         let known = entity.split_once(';').filter(|(name, _)| name.len() <= 10);
-        match known.and_then(|(name, after)| Some((character(&name[1..])?, after))) {
-            Some((character, after)) => {
-                out.push(character);
-                rest = after;
-            }
-            None => {
-                out.push('&');
-                rest = &entity[1..];
-            }
+        if let Some((character, after)) = known.and_then(|(name, after)| Some((character(&name[1..])?, after))) {
+            out.push(character);
+            rest = after;
+        } else {
+            out.push('&');
+            rest = &entity[1..];
         }
     }
     out.push_str(rest);

@@ -68,10 +68,13 @@ pub struct Export {
     pub(super) build_id: Option<String>,
     built_at: Option<SystemTime>,
     pub(super) max_pages: usize,
-    pub(super) watchers: Vec<Box<dyn Fn(&ExportProgress) + Send + Sync>>,
+    pub(super) watchers: Vec<Watcher>,
     /// The first that cannot work.
     problem: Option<ConfigError>,
 }
+
+/// Who is told of the progress.
+pub(super) type Watcher = Box<dyn Fn(&ExportProgress) + Send + Sync>;
 
 /// Where a sitemap is.
 pub(super) enum From {

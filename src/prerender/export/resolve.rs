@@ -55,6 +55,12 @@ fn local<'r>(host: Option<&str>, reference: &'r str) -> Option<&'r str> {
     same_host(host?, &after[..end]).then_some(&after[end..])
 }
 
+/// Whether it says on which host it is.
+pub(super) fn is_absolute(reference: &str) -> bool {
+    let reference = reference.trim_start_matches(|c: char| c <= ' ');
+    reference.starts_with("//") || scheme(reference).is_some()
+}
+
 /// RFC 3986 §3.1.
 fn scheme(reference: &str) -> Option<&str> {
     let (scheme, _) = reference.split_once(':')?;

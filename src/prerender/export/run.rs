@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::error::ExportError;
 use super::folder::Work;
 use super::layout::{Kept, Whole};
-use super::options::{Export, From};
+use super::options::{Export, From, Watcher};
 use super::page::{Job, Made, Missing, Outcome};
 use super::pages::Pages;
 use super::report::{ExportProgress, Report};
@@ -194,7 +194,7 @@ struct Crew {
     concurrency: usize,
     writer: Writer,
     progress: ExportProgress,
-    watchers: Vec<Box<dyn Fn(&ExportProgress) + Send + Sync>>,
+    watchers: Vec<Watcher>,
 }
 
 impl Crew {

@@ -36,7 +36,7 @@ pub(super) fn read(text: &str, host: Option<&str>) -> Result<Sitemap, String> {
                 (prefix, "url") => around = Some((prefix, false)),
                 (prefix, "sitemap") => around = Some((prefix, true)),
                 (prefix, "loc") if around.is_some_and(|(expected, _)| expected == prefix) => {
-                    place = Some(String::new())
+                    place = Some(String::new());
                 }
                 _ => {}
             },
