@@ -5,27 +5,18 @@ mod common;
 #[path = "common/exports.rs"]
 mod exports;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
-
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path as Params, RawQuery, Request};
+use axum::extract::{Path as Params, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::get;
-use axum_isr::config::ResponseHeaders;
-use axum_isr::prerender::{Export, ExportError, Report};
-use axum_isr::testing::MemoryStore;
-use axum_isr::{DynamicRequest, Isr, Render, RouteConfig};
-use common::{Gate, Handler, body, fetch, request_with, send, state};
+use axum_isr::prerender::Export;
+use axum_isr::{DynamicRequest, Render};
+use common::{Handler, request_with, send, state};
 use serde_json::Value;
-use tempfile::TempDir;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::services::ServeDir;
 
 use exports::*;
 

@@ -5,26 +5,20 @@ mod common;
 #[path = "common/exports.rs"]
 mod exports;
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path as Params, RawQuery, Request};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::extract::{RawQuery, Request};
+use axum::http::{StatusCode, header};
+use axum::response::{Html, Response};
 use axum::routing::get;
+use axum_isr::Isr;
 use axum_isr::config::ResponseHeaders;
-use axum_isr::prerender::{Export, ExportError, Report};
+use axum_isr::prerender::{Export, ExportError};
 use axum_isr::testing::MemoryStore;
-use axum_isr::{DynamicRequest, Isr, Render, RouteConfig};
-use common::{Gate, Handler, body, fetch, request_with, send, state};
-use serde_json::Value;
-use tempfile::TempDir;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::CompressionLayer;
+use common::{Gate, Handler, body, fetch};
 use tower_http::services::ServeDir;
 
 use exports::*;
