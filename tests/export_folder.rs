@@ -15,16 +15,18 @@ use axum_isr::{Isr, RouteConfig};
 use common::{Gate, Handler};
 use tempfile::TempDir;
 
+type Happens = Box<dyn FnOnce() + Send>;
+
 struct Site {
     parent: TempDir,
     app: Router,
     /// What happens while the next page is rendered.
-    meanwhile: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+    meanwhile: Arc<Mutex<Option<Happens>>>,
 }
 
 impl Site {
     fn new() -> Self {
-        let meanwhile: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>> = Arc::default();
+        let meanwhile: Arc<Mutex<Option<Happens>>> = Arc::default();
         let happens = Arc::clone(&meanwhile);
         let handler = Handler::new(move |n, _| {
             let happens = happens.lock().unwrap().take();

@@ -1,5 +1,5 @@
 //! Exports (R34): paths that links and sitemaps lead to.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::format_collect, reason = "tests")]
 
 mod common;
 

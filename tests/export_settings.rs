@@ -23,6 +23,8 @@ use tower_http::services::ServeDir;
 
 use exports::*;
 
+type Setting = fn(Export) -> Export;
+
 #[tokio::test]
 async fn ids_come_from_the_export_the_handle_or_the_pages() {
     let head = async |isr: &Isr, ids: fn(Export) -> Export| {
@@ -67,7 +69,6 @@ async fn handles_that_disagree_are_an_error() {
 #[tokio::test]
 async fn settings_that_cannot_work_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    type Setting = fn(Export) -> Export;
     let cases: [(Setting, &str); 9] = [
         (|export| export.concurrency(0), "concurrency"),
         (|export| export.max_pages(0), "max_pages"),
