@@ -5,6 +5,8 @@ mod common;
 #[path = "common/exports.rs"]
 mod exports;
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path as Params, Request};
@@ -12,7 +14,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::get;
 use axum_isr::prerender::Export;
-use axum_isr::{DynamicRequest, Render};
+use axum_isr::testing::ManualClock;
+use axum_isr::{CacheLife, DynamicRequest, Isr, Render, RouteConfig};
 use common::{Handler, request_with, send, state};
 use serde_json::Value;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -188,6 +191,32 @@ async fn cached_data_is_tagged_and_shared_by_pages() {
     assert_eq!(page(&folder, "3.txt"), "3 7");
     assert_eq!(row(&folder, "/3")["tags"], serde_json::json!(["numbers"]));
     assert_eq!(computed.calls(), 1);
+}
+
+/// R34: the same input, the same bytes, though time passes between one page and the next.
+#[tokio::test]
+async fn what_pages_live_does_not_depend_on_how_long_the_export_takes() {
+    let clock = ManualClock::new();
+    let isr = Isr::builder().clock(clock.clone()).build().unwrap();
+    let cache = isr.clone();
+    let handler = move |Params(n): Params<u32>| {
+        let (clock, cache) = (clock.clone(), cache.clone());
+        async move {
+            clock.advance(Duration::from_millis(7_300));
+            let life = CacheLife::HOURS;
+            let data: u32 = cache.data("seven").life(life).get_or_init(|| async { 7_u32 }).await.unwrap();
+            format!("{n} {data}")
+        }
+    };
+    let app = Router::new().route("/{n}", get(handler)).layer(isr.layer(RouteConfig::forever()));
+    let (folder, report) = export(Export::new(app).paths(["/1", "/2", "/3"]).concurrency(1)).await;
+    assert!(report.is_complete(), "{report}");
+    let life = CacheLife::HOURS;
+    for path in ["/1", "/2", "/3"] {
+        let row = row(&folder, path);
+        let lives = [&row["revalidate"], &row["expire"]].map(|seconds| seconds.as_f64());
+        assert_eq!(lives, [life.revalidate(), life.expire()].map(|life| Some(life.as_secs_f64())), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -244,7 +244,7 @@ impl Capture<'_> {
             return None;
         }
         let now = lead.shared.time.wall();
-        let left = notes.left(now);
+        let left = notes.left(lead.purpose.counts_from(now));
         let expire = notes.expire.unwrap_or(route.expire()).min(notes.used.expire);
         let expire = left.map_or(expire, |left| expire.min(left));
         let revalidate = notes.revalidate.unwrap_or(route.revalidate).min(notes.used.revalidate);

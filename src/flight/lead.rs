@@ -57,6 +57,14 @@ impl Purpose {
         matches!(self, Self::First { head: true } | Self::Regenerate { head: true, .. })
     }
 
+    /// From when on the age of a page counts that is sealed now.
+    pub(super) fn counts_from(&self, now: WallTime) -> WallTime {
+        match self {
+            Self::Prerender(prerendering) => prerendering.counts_from(now),
+            _ => now,
+        }
+    }
+
     pub(super) fn as_str(&self) -> &'static str {
         match self {
             Self::First { .. } => "first",

@@ -47,7 +47,7 @@ pub(crate) use beliefs::{Beliefs, Warnings};
 pub(crate) use capture::CaptureBudget;
 pub(crate) use lead::{BACKGROUND_RENDERS, Lead, Purpose, abandon};
 pub(crate) use outcome::{Failure, Head, Outcome};
-pub(crate) use prerender::{Claims, Prerendered, PrerenderedPage, Prerendering, Told, by_status};
+pub(crate) use prerender::{Exporting, Prerendered, PrerenderedPage, Prerendering, Told, by_status};
 pub(crate) use running::{Flight, Verdict};
 pub(crate) use table::{Entered, Table, forget};
 pub(crate) use waiter::{Step, Waiter, lone_flight};

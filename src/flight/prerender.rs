@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::lead::{Lead, Purpose};
 use super::outcome::Outcome;
+use crate::clock::WallTime;
 use crate::isr::Shared;
 use crate::key::CacheKey;
 use crate::memory::Page;
@@ -27,19 +28,33 @@ pub(crate) enum Prerendered {
     Again,
 }
 
-/// The keys that an export has asked for, so that it renders each of them once.
-#[derive(Clone, Default)]
-pub(crate) struct Claims(Arc<Mutex<HashSet<CacheKey>>>);
+/// What the requests of one export have in common.
+#[derive(Clone)]
+pub(crate) struct Exporting {
+    /// The keys that it has asked for, so that it renders each of them once.
+    claims: Arc<Mutex<HashSet<CacheKey>>>,
+    /// From when on the ages of its pages count.
+    built_at: WallTime,
+}
 
-impl Claims {
+impl Exporting {
+    pub(crate) fn new(built_at: WallTime) -> Self {
+        Self { claims: Arc::default(), built_at }
+    }
+
+    /// For a request that is not for a page of the export.
+    pub(crate) fn apart(&self) -> Self {
+        Self::new(self.built_at)
+    }
+
     /// Whether it is the first.
     fn claim(&self, key: &CacheKey) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone())
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone())
     }
 
     /// It may be asked for once more.
     pub(crate) fn release(&self, key: &CacheKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }
 
@@ -59,7 +74,7 @@ pub(crate) struct PrerenderedPage {
 pub(crate) struct Prerendering {
     config: RouteConfig,
     tells: Arc<Mutex<Option<oneshot::Sender<Prerendered>>>>,
-    claims: Claims,
+    export: Exporting,
     key: Arc<OnceLock<CacheKey>>,
     status: Arc<OnceLock<StatusCode>>,
 }
@@ -73,14 +88,14 @@ pub(crate) struct Told {
 
 impl Prerendering {
     /// Marks a request; the first layer with a configuration tells what came of it.
-    pub(crate) fn mark(request: &mut Request, claims: &Claims) -> Told {
+    pub(crate) fn mark(request: &mut Request, export: &Exporting) -> Told {
         let (tells, what) = oneshot::channel();
         let (config, key) = (RouteConfig::dynamic(), Arc::default());
         let tells = Arc::new(Mutex::new(Some(tells)));
         let marker = Self {
             config: config.clone(),
             tells,
-            claims: claims.clone(),
+            export: export.clone(),
             key: Arc::clone(&key),
             status: Arc::default(),
         };
@@ -92,7 +107,13 @@ impl Prerendering {
     /// Whether this key was not asked for before.
     pub(crate) fn claim(&self, key: &CacheKey) -> bool {
         let _ = self.key.set(key.clone());
-        self.claims.claim(key)
+        self.export.claim(key)
+    }
+
+    /// From when on the age of a page that is sealed now counts: not from now, so that how long it lives does not depend on
+    /// how fast an export is.
+    pub(super) fn counts_from(&self, now: WallTime) -> WallTime {
+        now.min(self.export.built_at)
     }
 
     /// What the handler's response says.

@@ -10,15 +10,15 @@ use axum::response::Response;
 use tower::ServiceExt;
 
 use crate::contained::contained;
-use crate::flight::{Claims, Prerendered, Prerendering, Told, by_status};
+use crate::flight::{Exporting, Prerendered, Prerendering, Told, by_status};
 use crate::key::CacheKey;
 
 /// Renders the page that a request asks for, by the layer's own render request, and keeps nothing. With its key, if a layer
 /// made one.
 ///
 /// Layers outside of the first `IsrLayer` with a configuration see the request, and may answer it.
-pub(crate) async fn render(router: Router, request: Request, claims: &Claims) -> (Prerendered, Option<CacheKey>) {
-    match ask(router, request, claims).await {
+pub(crate) async fn render(router: Router, request: Request, export: &Exporting) -> (Prerendered, Option<CacheKey>) {
+    match ask(router, request, export).await {
         Asked::Told(told, key) => (told, key),
         Asked::Answered(response) => (by_status(response.status()), None),
     }
@@ -33,8 +33,8 @@ pub(crate) enum Asked {
 }
 
 /// As [`render`]; what no layer has made is at hand too.
-pub(crate) async fn ask(router: Router, mut request: Request, claims: &Claims) -> Asked {
-    let Told { what: mut told, key } = Prerendering::mark(&mut request, claims);
+pub(crate) async fn ask(router: Router, mut request: Request, export: &Exporting) -> Asked {
+    let Told { what: mut told, key } = Prerendering::mark(&mut request, export);
     let mut response = pin!(contained(router.oneshot(request)));
     let mut listens = true;
     let known = |what| Asked::Told(what, key.get().cloned());

@@ -14,7 +14,7 @@ use super::links;
 use super::options::Variant;
 use super::resolve::Base;
 use super::target::Target;
-use crate::flight::{Claims, Prerendered, PrerenderedPage};
+use crate::flight::{Exporting, Prerendered, PrerenderedPage};
 use crate::isr::Shared;
 use crate::key::{CacheKey, Parts};
 use crate::policy::freshness::Revalidate;
@@ -24,7 +24,7 @@ use crate::prerender::{Inputs, Record};
 /// What all paths have in common.
 pub(super) struct Job {
     pub(super) router: Router,
-    pub(super) claims: Claims,
+    pub(super) exporting: Exporting,
     pub(super) variants: Vec<Variant>,
     pub(super) host: Option<String>,
     pub(super) links: bool,
@@ -115,14 +115,14 @@ impl Job {
     async fn rendered(&self, target: &Target, variant: Option<usize>) -> (Prerendered, Option<CacheKey>) {
         {
             let _together = self.together.read().await;
-            let (told, key) = render(self.router.clone(), self.request(target, variant), &self.claims).await;
+            let (told, key) = render(self.router.clone(), self.request(target, variant), &self.exporting).await;
             // Too many bytes at once, which says nothing about this page.
             let crowded = matches!(told, Prerendered::Skipped("capture"));
             let Some(key) = key.as_ref().filter(|_| crowded) else { return (told, key) };
-            self.claims.release(key);
+            self.exporting.release(key);
         }
         let _alone = self.together.write().await;
-        render(self.router.clone(), self.request(target, variant), &self.claims).await
+        render(self.router.clone(), self.request(target, variant), &self.exporting).await
     }
 
     /// What the layers outside see; inside, a render request is made from the key.

@@ -20,8 +20,9 @@ use super::sitemap;
 use super::sources::Source;
 use super::target::Target;
 use super::writer::{Writer, blocking};
+use crate::clock::WallTime;
 use crate::contained::contained;
-use crate::flight::{Claims, Prerendered};
+use crate::flight::{Exporting, Prerendered};
 use crate::prerender::render::{Asked, ask};
 
 /// The most links from a page that was given to another.
@@ -46,7 +47,14 @@ pub(super) async fn run(export: Export, folder: PathBuf, built_at: u64) -> Resul
         trailing_slash: export.trailing_slash,
     };
     let together = RwLock::new(());
-    let job = Job { router, claims: Claims::default(), variants, host, links: links > 0, together };
+    let job = Job {
+        router,
+        exporting: Exporting::new(WallTime(built_at.saturating_mul(1_000_000))),
+        variants,
+        host,
+        links: links > 0,
+        together,
+    };
     let mut pages = Pages::new(export.max_pages, links);
     gather(&mut pages, &mut whole.missing, given, sources).await;
     read_sitemaps(&job, &mut pages, &mut whole.missing, sitemaps).await;
@@ -163,7 +171,7 @@ fn place(
 
 /// A sitemap as the router makes it; if it is a cached page, nothing is kept of it.
 async fn fetch(job: &Job, path: &Target) -> Result<String, String> {
-    let bytes = match ask(job.router.clone(), job.request(path, None), &Claims::default()).await {
+    let bytes = match ask(job.router.clone(), job.request(path, None), &job.exporting.apart()).await {
         Asked::Told(Prerendered::Page(page), _) => page.page.entry.body().clone(),
         Asked::Told(Prerendered::Skipped(reason), _) => {
             return Err(format!("expected a page for everybody, got {reason}"));
