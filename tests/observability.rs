@@ -371,7 +371,7 @@ fn the_sets_of_features_are_known() {
     let manifest = include_str!("../Cargo.toml");
     let features = manifest.split("\n[features]\n").nth(1).unwrap().split("\n[").next().unwrap();
     let names: Vec<_> = features.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim()).collect();
-    assert_eq!(names, ["default", "admin", "redis", "redis-tls", "cloudflare-kv", "cli"]);
+    assert_eq!(names, ["default", "admin", "redis", "redis-tls", "cloudflare-kv", "http", "cli"]);
 }
 
 /// R24: whoever listens to events may ask for the numbers, also at the event of a page that has landed between the

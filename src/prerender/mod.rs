@@ -18,6 +18,8 @@
 //! - `source`: where manifest and files are read from.
 //! - `dir`, `embedded`: a folder, and the executable itself.
 //! - `seeds`: an export, checked as it is read.
+//! - `http`: a server, as a source (feature `http`).
+//! - `inspect`: an export, described; `verify`: its files, compared with what its manifest says of them.
 //! - `bed`: what a handle has read of its seeds.
 //! - `populate`: an export into a store.
 
@@ -25,23 +27,29 @@ mod bed;
 mod dir;
 mod embedded;
 mod export;
+#[cfg(feature = "http")]
+mod http;
+mod inspect;
 mod manifest;
 mod populate;
 mod record;
 mod render;
 mod seeds;
 mod source;
+mod verify;
 
 use std::time::Duration;
 
 pub(crate) use bed::{NoSeed, Seed, SeedBed};
 pub use export::{Export, ExportError, ExportProgress, Failed, Params, Paths, PathsOf, Rendered, Report, Skipped};
+pub use inspect::{IgnoredRow, InspectError, InspectedPage, Inspection, PageState, inspect};
 pub use populate::{NotWritten, Populate, PopulateError, Populated, populate};
 pub(crate) use record::{Inputs, Record};
 pub(crate) use render::render;
 pub use seeds::Seeds;
 pub(crate) use seeds::{Sown, Unusable};
 pub use source::{SeedError, SeedErrorKind, SeedFile, SeedSource};
+pub use verify::{BadFile, Verification, verify};
 
 /// The name of the manifest in its folder.
 pub(crate) const MANIFEST: &str = "vinext-prerender.json";
