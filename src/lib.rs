@@ -132,7 +132,7 @@
 //! | `redis-tls` | the same over TLS (`rediss://`), with the system's certificates; `rustls` and `ring`, which is built with a C compiler, 10 crates more than `redis` |
 //! | `cloudflare-kv` | `store::CloudflareKv`: Cloudflare KV, over a gateway Worker or the REST API; the client `reqwest` (HTTP/1.1) with `rustls` and `ring`, `base64`, 53 crates more |
 //! | `http` | `prerender::Seeds::http`: seeds from a server; `reqwest` with `rustls`, `ring` and the system's certificates, 53 crates more |
-//! | `cli` | the program `axum-isr`; `clap`, `indicatif` and what `http` takes, 65 crates more |
+//! | `cli` | the program `axum-isr`, `prerender::Export::progress_bar`; `clap`, `indicatif` and what `http` takes, 65 crates more |
 //!
 //! Crates by `cargo tree -e normal` on Linux; an application with axum has many of them anyway.
 //!

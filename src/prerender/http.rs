@@ -66,13 +66,15 @@ struct Http {
 
 impl Http {
     fn new(base: &str, token: Option<&str>) -> Result<Self, ConfigError> {
-        let base = checked(base, token.is_some())?;
+        let (base, is_here) = checked(base, token.is_some())?;
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             headers.insert(AUTHORIZATION, bearer(token)?);
         }
         provide_cryptography();
-        let client = Client::builder()
+        // What is on this machine is not asked of a proxy of the environment.
+        let client = if is_here { Client::builder().no_proxy() } else { Client::builder() };
+        let client = client
             .default_headers(headers)
             // CASES 148: a redirect could lead into a network that only this machine can reach.
             .redirect(Policy::none())
@@ -139,8 +141,8 @@ async fn body(mut answer: reqwest::Response, max: usize) -> Result<Bytes, SeedEr
     Ok(body.freeze())
 }
 
-/// Checked, and without a slash at its end. Nothing of what is refused is repeated: a password may be in it.
-fn checked(base: &str, with_token: bool) -> Result<String, ConfigError> {
+/// Checked, without a slash at its end; and whether it is of this machine. Nothing of what is refused is repeated: a password may be in it.
+fn checked(base: &str, with_token: bool) -> Result<(String, bool), ConfigError> {
     let refused = |expected: &str, got: &str| Err(ConfigError::new("http", expected, got));
     let Ok(url) = Url::parse(base) else {
         return refused("an absolute URL, https://…", "another text");
@@ -158,7 +160,7 @@ fn checked(base: &str, with_token: bool) -> Result<String, ConfigError> {
     if with_token && url.scheme() == "http" && !is_here {
         return refused("an https URL, since a token goes there (http for this machine alone)", "an http one");
     }
-    Ok(url.as_str().trim_end_matches('/').to_owned())
+    Ok((url.as_str().trim_end_matches('/').to_owned(), is_here))
 }
 
 fn bearer(token: &str) -> Result<HeaderValue, ConfigError> {

@@ -63,6 +63,21 @@ async fn pages_of_a_site_are_invalidated() {
     assert!(!done.says(TOKEN));
 }
 
+/// A token for this machine does not leave it.
+#[tokio::test]
+async fn a_proxy_does_not_get_what_is_for_this_machine() {
+    let proxy = Handler::counting();
+    let through = serve(Router::new().fallback(proxy.clone())).await.replace("/hook", "");
+    let isr = Isr::builder().build().unwrap();
+    let url = serve(site(&isr)).await;
+    let variables =
+        [("ISR_TOKEN", TOKEN), ("ISR_SEEDS_TOKEN", TOKEN), ("http_proxy", &through), ("all_proxy", &through)];
+    let done = run(["expire", "--url", &url, "--tag", "a"], &variables).await;
+    assert_eq!((done.code, proxy.calls()), (0, 0), "{}", done.err);
+    let done = run(["inspect", &url], &variables).await;
+    assert_eq!((done.code, proxy.calls()), (1, 0), "{}", done.err);
+}
+
 /// What the site says no to is said, with what to do; the token is in no output.
 #[tokio::test]
 async fn a_site_that_says_no_is_an_error() {

@@ -53,24 +53,31 @@ fn checked(url: &str, plain_http: bool) -> Result<Url, Failure> {
         return Err(expected(" without user, query and fragment, got one with them")
             .hint("the token is read from ISR_TOKEN: others can see the command line of a process"));
     }
-    let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
     match url.scheme() {
         "https" => Ok(url),
-        "http" if is_here || plain_http => Ok(url),
+        "http" if is_here(&url) || plain_http => Ok(url),
         "http" => Err(expected(", got http://")
             .hint("whoever is on the way could read the token; within a network that you trust: --plain-http")),
         _ => Err(expected(", got another scheme")),
     }
 }
 
+/// Whether it is of this machine.
+fn is_here(url: &Url) -> bool {
+    matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
+}
+
 async fn ask(url: Url, token: &Secret, call: &Call<'_>, timeout: Duration) -> Result<Done, Failure> {
     let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
         .map_err(|_| Failure::usage("ISR_TOKEN: expected visible ASCII without blanks, got something else"))?;
     bearer.set_sensitive(true);
+    // Without a default the TLS library panics.
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
-    let client = Client::builder()
+    // What is on this machine is not asked of a proxy of the environment.
+    let client = if is_here(&url) { Client::builder().no_proxy() } else { Client::builder() };
+    let client = client
         // A redirect would take the token to who knows where.
         .redirect(Policy::none())
         .referer(false)
