@@ -214,7 +214,7 @@ async fn what_pages_live_does_not_depend_on_how_long_the_export_takes() {
     let life = CacheLife::HOURS;
     for path in ["/1", "/2", "/3"] {
         let row = row(&folder, path);
-        let lives = [&row["revalidate"], &row["expire"]].map(|seconds| seconds.as_f64());
+        let lives = [&row["revalidate"], &row["expire"]].map(Value::as_f64);
         assert_eq!(lives, [life.revalidate(), life.expire()].map(|life| Some(life.as_secs_f64())), "{path}");
     }
 }

@@ -1,5 +1,6 @@
 //! A store that is filled with an export before the version that reads it starts.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::needless_pass_by_value, reason = "as `json!` makes it")]
 
 mod common;
 #[path = "common/nodes.rs"]
@@ -303,7 +304,7 @@ async fn what_a_store_cannot_take_now_is_tried_again() {
     assert!(matches!(problem, PopulateError::Store(_)), "{problem}");
 }
 
-/// A store that does not let us write is not asked ten thousand times.
+/// R48: nothing in it knows one engine. A store that does not let us write is not asked ten thousand times.
 #[tokio::test]
 async fn a_store_that_refuses_is_believed() {
     let routes: Vec<_> = (0..5_000).map(|n| page(&n.to_string())).collect();

@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 /// When the tests' clock starts.
 const NOW: u64 = 1_767_225_600;
 
+type Set = fn(IsrBuilder) -> IsrBuilder;
+
 struct Site {
     clock: ManualClock,
     folder: Folder,
@@ -80,6 +82,7 @@ async fn a_seed_is_a_hit_for_its_first_visitor() {
     assert_eq!(site.renders(), 0);
     let stats = site.isr.stats();
     assert_eq!((stats.seeded, stats.seed_failures, stats.hits, stats.misses, stats.renders), (1, 0, 1, 0, 0));
+    assert!(stats.seed_pages == 2 && stats.seed_bytes > 0, "{stats:?}");
 }
 
 /// R35: neither at start, nor for a page that is in memory.
@@ -177,7 +180,6 @@ async fn a_manifest_that_is_of_no_use_is_remembered() {
     let plain = |builder: IsrBuilder| builder;
     let other_build = |builder: IsrBuilder| builder.build_id("b2");
     let other_deployment = |builder: IsrBuilder| builder.deployment_id("green");
-    type Set = fn(IsrBuilder) -> IsrBuilder;
     for (folder, set, why) in [
         (absent, plain as Set, "there is none"),
         (invalid, plain, "EOF"),

@@ -11,6 +11,7 @@ use super::shared::Shared;
 use crate::error::ConfigError;
 use crate::layer::IsrLayer;
 use crate::policy::route::RouteConfig;
+use crate::prerender::SeedBed;
 use crate::telemetry::Stats;
 
 /// The handle of a cache: it makes layers, and it is what handlers, jobs and webhooks hold. Cheap to clone.
@@ -87,7 +88,10 @@ impl Isr {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let shared = &self.shared;
+        let (seed_pages, seed_bytes) = shared.seeds.as_ref().map_or((0, 0), SeedBed::held);
         Stats {
+            seed_pages,
+            seed_bytes,
             memory_items: shared.memory.items(),
             memory_bytes: shared.memory.weight(),
             flights: shared.flights.len(),

@@ -62,6 +62,14 @@ impl SeedBed {
         Self { seeds, ids, state: Mutex::default(), reads: tokio::sync::Mutex::default() }
     }
 
+    /// Pages of the manifest that was read, and the bytes that it keeps.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        match &self.state().manifest {
+            Read::Good(sown) => (sown.manifest.len(), sown.manifest.heap_bytes()),
+            Read::NotYet | Read::Useless => (0, 0),
+        }
+    }
+
     pub(crate) fn name(&self) -> String {
         self.seeds.name()
     }

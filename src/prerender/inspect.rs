@@ -5,32 +5,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Record;
-use super::seeds::{Seeds, Sown, Unusable};
+use super::seeds::{Seeds, Sown, UnusableExport};
 use crate::clock::{Time, WallTime, micros};
 use crate::policy::freshness::{DEFAULT_EXPIRE, Freshness, Revalidate, Window};
 use crate::policy::response::{Verdict, judge};
 use crate::policy::route::RouteConfig;
 use crate::policy::tag::Tag;
-
-/// Why nothing can be said about an export.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the export cannot be used: {problem}")]
-pub struct InspectError {
-    problem: String,
-    transient: bool,
-}
-
-impl InspectError {
-    pub(super) fn of(problem: &Unusable) -> Self {
-        Self { problem: problem.to_string(), transient: matches!(problem, Unusable::Later(_)) }
-    }
-
-    /// Whether another try, later, may go well: its source did not answer.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        self.transient
-    }
-}
 
 /// What is in an export: what its manifest says, and what a running site makes of it. Serialized with names in camel case,
 /// times in seconds.
@@ -142,8 +122,8 @@ pub struct IgnoredRow {
 /// # Errors
 ///
 /// When the manifest cannot be read, or is none.
-pub async fn inspect(seeds: &Seeds) -> Result<Inspection, InspectError> {
-    let sown = seeds.manifest().await.map_err(|problem| InspectError::of(&problem))?;
+pub async fn inspect(seeds: &Seeds) -> Result<Inspection, UnusableExport> {
+    let sown = seeds.manifest().await.map_err(|problem| UnusableExport::of(&problem))?;
     let now = Time::system().wall();
     let ignored = sown.manifest.ignored();
     let since = Duration::from_micros(sown.built_at.0);

@@ -22,6 +22,7 @@
 //! - `inspect`: an export, described; `verify`: its files, compared with what its manifest says of them.
 //! - `bed`: what a handle has read of its seeds.
 //! - `populate`: an export into a store.
+//! - `inspect`, `verify`: what is in an export, and whether it is what its manifest says.
 
 mod bed;
 mod dir;
@@ -42,11 +43,10 @@ use std::time::Duration;
 
 pub(crate) use bed::{NoSeed, Seed, SeedBed};
 pub use export::{Export, ExportError, ExportProgress, Failed, Params, Paths, PathsOf, Rendered, Report, Skipped};
-pub use inspect::{IgnoredRow, InspectError, InspectedPage, Inspection, PageState, inspect};
+pub use inspect::{IgnoredRow, InspectedPage, Inspection, PageState, inspect};
 pub use populate::{NotWritten, Populate, PopulateError, Populated, populate};
 pub(crate) use record::{Inputs, Record};
-pub(crate) use render::render;
-pub use seeds::Seeds;
+pub use seeds::{Seeds, UnusableExport};
 pub(crate) use seeds::{Sown, Unusable};
 pub use source::{SeedError, SeedErrorKind, SeedFile, SeedSource};
 pub use verify::{BadFile, Verification, verify};

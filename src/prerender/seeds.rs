@@ -183,6 +183,26 @@ impl fmt::Display for Unusable {
     }
 }
 
+/// An export that cannot be used: what was expected, and what came.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the export cannot be used: {problem}")]
+pub struct UnusableExport {
+    problem: String,
+    transient: bool,
+}
+
+impl UnusableExport {
+    pub(crate) fn of(problem: &Unusable) -> Self {
+        Self { problem: problem.to_string(), transient: matches!(problem, Unusable::Later(_)) }
+    }
+
+    /// Whether another try, later, may go well: its source did not answer.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.transient
+    }
+}
+
 /// A manifest that was read, and when its pages were rendered.
 pub(crate) struct Sown {
     pub(crate) manifest: Manifest,

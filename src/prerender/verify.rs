@@ -5,9 +5,8 @@ use std::fmt;
 use futures_util::stream::{self, StreamExt};
 use serde::Serialize;
 
-use super::inspect::InspectError;
 use super::manifest::MAX_MANIFEST_BYTES;
-use super::seeds::{Seeds, Unusable};
+use super::seeds::{Seeds, Unusable, UnusableExport};
 
 /// So many files are read at once.
 const READS: usize = 8;
@@ -76,8 +75,8 @@ impl fmt::Display for Verification {
 /// # Cancel safety
 ///
 /// Nothing is changed.
-pub async fn verify(seeds: &Seeds) -> Result<Verification, InspectError> {
-    let sown = seeds.manifest().await.map_err(|problem| InspectError::of(&problem))?;
+pub async fn verify(seeds: &Seeds) -> Result<Verification, UnusableExport> {
+    let sown = seeds.manifest().await.map_err(|problem| UnusableExport::of(&problem))?;
     let mut report =
         Verification { pages: sown.manifest.len(), ignored: sown.manifest.ignored().len(), ..Verification::default() };
     let read = stream::iter(sown.manifest.records())

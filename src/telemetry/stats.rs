@@ -100,6 +100,10 @@ pub struct Stats {
     pub seeded: u64,
     /// Seeds, or their manifest, that could not be read.
     pub seed_failures: u64,
+    /// Pages that the manifest of the seeds has, once it was read.
+    pub seed_pages: usize,
+    /// Bytes that are kept of it.
+    pub seed_bytes: usize,
     /// Requests for data that found a fresh value.
     pub data_hits: u64,
     /// Those that got a stale value.

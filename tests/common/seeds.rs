@@ -1,5 +1,6 @@
 //! An export in memory, which counts what is read from it and fails when it is told to.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(clippy::needless_pass_by_value, reason = "as `json!` makes it")]
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs, missing_debug_implementations)]
 
 use std::collections::{HashMap, VecDeque};

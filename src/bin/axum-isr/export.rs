@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use axum_isr::prerender::{InspectError, Seeds, inspect};
+use axum_isr::prerender::{Seeds, UnusableExport};
 
 use crate::environment::secret;
 use crate::failure::{Code, Failure};
@@ -44,17 +44,9 @@ fn folder(path: &Path) -> Result<&Path, Failure> {
 }
 
 /// Why an export cannot be used, and where one comes from.
-pub(crate) fn unusable(problem: &InspectError, from: &str) -> Failure {
+pub(crate) fn unusable(problem: &UnusableExport, from: &str) -> Failure {
     let code = if problem.is_transient() { Code::OutOfReach } else { Code::Failed };
     Failure::new(code, format!("{from}: {problem}")).hint(hint(problem.is_transient()))
-}
-
-/// The same of one that could not be populated from, where it is not said whether another try may go well: a second look
-/// tells.
-pub(crate) async fn looked_again(seeds: &Seeds, from: &str, problem: &str) -> Failure {
-    let transient = inspect(seeds).await.map_or_else(|problem| problem.is_transient(), |_| true);
-    let code = if transient { Code::OutOfReach } else { Code::Failed };
-    Failure::new(code, format!("{from}: the export cannot be used: {problem}")).hint(hint(transient))
 }
 
 /// What to do next.

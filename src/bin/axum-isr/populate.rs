@@ -20,7 +20,7 @@ pub(crate) async fn run(options: PopulateOptions) -> Result<(), Failure> {
     bar.finish_and_clear();
     let mut report = match filled? {
         Ok(report) => report,
-        Err(PopulateError::Export(problem)) => return Err(export::looked_again(&seeds, &options.from, &problem).await),
+        Err(PopulateError::Export(problem)) => return Err(export::unusable(&problem, &options.from)),
         Err(problem) => return Err(stopped(problem)),
     };
     for page in report.skipped.iter_mut().chain(&mut report.failed) {

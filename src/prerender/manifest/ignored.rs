@@ -95,6 +95,7 @@ impl Ignored {
         self.counts.values().sum()
     }
 
+    #[cfg(test)]
     pub(crate) fn count(&self, reason: Reason) -> usize {
         self.counts.get(&reason).copied().unwrap_or_default()
     }

@@ -23,9 +23,8 @@ mod strings;
 mod tests;
 mod write;
 
-pub(crate) use ignored::{Ignored, IgnoredRow, Reason};
 pub(crate) use index::Manifest;
-pub(crate) use layout::{checked_file, checked_segment};
-pub(crate) use names::{Names, file_for, plain_name, variant};
-pub(crate) use read::{MAX_MANIFEST_BYTES, Refused};
+pub(crate) use layout::checked_segment;
+pub(crate) use names::{Names, plain_name};
+pub(crate) use read::MAX_MANIFEST_BYTES;
 pub(crate) use write::{Head, Row, write};

@@ -10,8 +10,8 @@ use super::run::Run;
 use crate::entry::codec::SigningKeys;
 use crate::error::ConfigError;
 use crate::key::check_id;
-use crate::prerender::Seeds;
 use crate::prerender::manifest::Manifest;
+use crate::prerender::{Seeds, UnusableExport};
 use crate::store::Store;
 
 /// As [`IsrBuilder::retention`](crate::IsrBuilder::retention).
@@ -132,7 +132,7 @@ impl Populate {
     /// What was written stays; a repetition does the rest.
     pub async fn into_store(self, store: &impl Store) -> Result<Populated, PopulateError> {
         let keys = SigningKeys::new(&self.signing_keys)?;
-        let sown = self.seeds.manifest().await.map_err(|problem| PopulateError::Export(problem.to_string()))?;
+        let sown = self.seeds.manifest().await.map_err(|problem| UnusableExport::of(&problem))?;
         let scope = match &self.deployment_id {
             Some(id) => check_id("deployment_id", id.clone())?,
             None => scope_of(&sown.manifest)?,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::ConfigError;
+use crate::prerender::UnusableExport;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// What a store says is cut to so many characters.
@@ -20,8 +21,8 @@ pub enum PopulateError {
     #[error(transparent)]
     Invalid(#[from] ConfigError),
     /// The export cannot be read.
-    #[error("the export cannot be used: {0}")]
-    Export(String),
+    #[error(transparent)]
+    Export(#[from] UnusableExport),
     /// The store cannot be asked for its ledger.
     #[error("the store's ledger cannot be read")]
     Store(#[from] StoreError),

@@ -18,6 +18,9 @@ use crate::store::{Changes, Cursor, Item, Put, Store, StoreError, StoreErrorKind
 const MOST_PAGES: usize = 500;
 const MOST_BYTES: u64 = 16 << 20;
 
+/// A body with more is no page.
+const MOST_BODY: usize = 256 << 20;
+
 /// So many files are read at once for a batch.
 const READS: usize = 8;
 
@@ -123,7 +126,8 @@ impl<'s, S: Store> Run<'s, S> {
                         items.push((path, Item { key: page.store_key, version: page.version, bytes, keep }));
                     }
                     Some(bytes) => {
-                        report.fail(path, format!("{} bytes, the store takes {}", bytes.len(), profile.max_bytes))
+                        let problem = format!("{} bytes, the store takes {}", bytes.len(), profile.max_bytes);
+                        report.fail(path, problem);
                     }
                     None => report.fail(path, "it has more headers than can be read".to_owned()),
                 },
@@ -140,7 +144,7 @@ impl<'s, S: Store> Run<'s, S> {
     }
 
     async fn read(&self, page: Planned) -> (Planned, Result<Option<Bytes>, Unusable>) {
-        let body = self.options.seeds.body(&page.record, usize::MAX).await;
+        let body = self.options.seeds.body(&page.record, self.store.profile().max_bytes.min(MOST_BODY)).await;
         (page, body)
     }
 
@@ -162,7 +166,9 @@ impl<'s, S: Store> Run<'s, S> {
 
     async fn write(&self, mut items: Vec<(String, Item)>, report: &mut Populated) {
         if self.options.dry_run {
-            items.iter().for_each(|(_, item)| report.written(item.bytes.len()));
+            for (_, item) in &items {
+                report.written(item.bytes.len());
+            }
             return;
         }
         let mut pauses = self.pauses();

@@ -7,7 +7,8 @@ mod hostile;
 mod size;
 mod written;
 
-use super::{Manifest, Reason};
+use super::Manifest;
+use super::ignored::Reason;
 use crate::key::Parts;
 
 /// The key of a request for this path and nothing else.
