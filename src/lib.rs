@@ -45,6 +45,9 @@
 //!              store, if there is one: an entry that no mark of its ledger hits ──► memory tier, HIT
 //!                  │ nothing; here, or by lease in one process of all
 //!                  ▼
+//!              seeds, if there are any: a page that was rendered at build time, and that no mark hits ──► memory tier, HIT
+//!                  │ nothing
+//!                  ▼
 //!              render request ─► handler ─► may it be kept? ─► memory tier ─► store, in the background
 //!                  │
 //!                  ▼
@@ -63,8 +66,9 @@
 //! # Beyond one process
 //!
 //! Without a store everything ends with the process. [`IsrBuilder::store`] takes a [`store::DiskStore`], a
-//! `store::RedisStore` (feature `redis`), or any other [`store::Store`]: entries are found again after a restart, and by
-//! every process that shares the store, and so are invalidations.
+//! `store::RedisStore` (feature `redis`), a `store::CloudflareKv` (feature `cloudflare-kv`), or any other
+//! [`store::Store`]: entries are found again after a restart, and by every process that shares the store, and so are
+//! invalidations.
 //!
 //! ```no_run
 //! use axum_isr::{Isr, store::DiskStore};
@@ -74,6 +78,12 @@
 //! # drop(isr); Ok(())
 //! # }
 //! ```
+//!
+//! # Before the first visitor
+//!
+//! [`prerender::Export`] renders the pages of a router to a folder, at build time; [`IsrBuilder::seeds`] takes such a folder,
+//! and each page is then a HIT for its first visitor. [`prerender::populate`], and the command `axum-isr populate`, fill a
+//! store with it, for every process that shares it.
 //!
 //! # Guarantees and limits
 //!
@@ -106,6 +116,9 @@
 //!   effort, in the background, and waits within a quarter of the memory.
 //! - Deployments that share a store never read each other's entries ([`IsrBuilder::deployment_id`]); their invalidations
 //!   reach all.
+//! - A seed is used for its first visitor by the rules of live responses and by the marks: one that was made after the build,
+//!   by clocks that differ by up to five minutes, beats it; without a store those of this process. Its age counts from the build. A
+//!   source that fails costs a visitor its timeout (1 s a page, 10 s for the manifest), and less and less often.
 //! - One running computation of a cached value in a process, however many ask (up to 10,000 wait; others compute for
 //!   themselves), within the time of a render; as many without anybody who waits as renders whose visitors have left.
 //!   A failed one is tried again as a page is. Data of another handle ([`Isr`]), and what a page gets by asking its own
@@ -126,8 +139,8 @@
 //!
 //! | feature | cost |
 //! |---|---|
-//! | (none) | the default, with [`store::DiskStore`]: axum without its server, tokio's `rt`, `sync` and `time`, `MessagePack`; 63 crates |
-//! | `admin` | `admin::revalidation_router`: invalidation over HTTP; `serde_json`, 2 crates more |
+//! | (none) | the default, with [`store::DiskStore`]: axum without its server, tokio's `rt`, `sync` and `time`, `MessagePack` and `serde_json`; 68 crates |
+//! | `admin` | `admin::revalidation_router`: invalidation over HTTP; no crate more |
 //! | `redis` | `store::RedisStore`: Redis and Valkey, clusters too; the client `redis` with tokio's network, 47 crates more |
 //! | `redis-tls` | the same over TLS (`rediss://`), with the system's certificates; `rustls` and `ring`, which is built with a C compiler, 10 crates more than `redis` |
 //! | `cloudflare-kv` | `store::CloudflareKv`: Cloudflare KV, over a gateway Worker or the REST API; the client `reqwest` (HTTP/1.1) with `rustls` and `ring`, `base64`, 53 crates more |
