@@ -66,6 +66,10 @@ fn read(root: &Path, path: &str, max: usize) -> Result<Option<SeedFile>, SeedErr
     if bytes.len() > max {
         return Err(too_large());
     }
+    if bytes.capacity() - bytes.len() > bytes.len() / 16 {
+        // It stays in memory as it is.
+        bytes.shrink_to_fit();
+    }
     Ok(Some(SeedFile { bytes: Bytes::from(bytes), modified: about.modified().ok() }))
 }
 

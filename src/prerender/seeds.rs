@@ -32,6 +32,10 @@ const HASHED_HERE: usize = 128 << 10;
 /// invalidated since it was made, or what its route would not keep, is rendered; its age counts from the build; and
 /// whatever goes wrong with seeds, the page is rendered too.
 ///
+/// What was invalidated is known as long as somebody remembers: without a [store](crate::IsrBuilder::store), a process that
+/// starts anew knows of no invalidation, and uses the seeds again. Their `revalidate` times bound for how long;
+/// [forever](crate::RouteConfig::forever) needs a store, or a new export.
+///
 /// ```no_run
 /// use axum_isr::{Isr, prerender::Seeds};
 ///
