@@ -19,7 +19,7 @@ pub(crate) struct Record {
     /// Its body's file, below [`PAGES`](super::PAGES): checked, so that it cannot be elsewhere.
     pub(crate) file: String,
     pub(crate) status: StatusCode,
-    /// With its content type.
+    /// With its content type, if it has one.
     pub(crate) headers: HeaderMap,
     pub(crate) revalidate: Revalidate,
     pub(crate) expire: Option<Duration>,

@@ -195,9 +195,12 @@ impl Manifest {
         if record.file.is_empty() {
             record.file = layout.file(&record.path, self.head.trailing_slash);
         }
-        let file = record.file.strip_suffix(".route").unwrap_or(&record.file);
-        let content_type = HeaderValue::from_static(media::of_file(file));
-        record.headers.entry(header::CONTENT_TYPE).or_insert(content_type);
+        // One of our own has all of its headers: a page without a type stays one, and its validator fits.
+        if record.inputs.is_none() {
+            let file = record.file.strip_suffix(".route").unwrap_or(&record.file);
+            let content_type = HeaderValue::from_static(media::of_file(file));
+            record.headers.entry(header::CONTENT_TYPE).or_insert(content_type);
+        }
         record
     }
 

@@ -40,11 +40,13 @@ fn record() -> impl Strategy<Value = Record> {
     let page = "/[a-zé%\" /.]{0,12}".prop_flat_map(inputs);
     let lines = vec(("[a-z]{1,3}", "[ -~é]{0,6}"), 0..4);
     let tags = vec("\\PC{1,8}|_N_T_/[a-z]{1,2}", 0..5);
-    let rest = (option::of(any::<u64>()), option::of(any::<[u8; 32]>()), 100..1_000_u16);
+    let rest = (option::of(any::<u64>()), option::of(any::<[u8; 32]>()), 100..1_000_u16, any::<bool>());
     ("/[a-z{}*]{0,6}", page, "[a-z%20é]{1,6}(/[a-z]{1,3}){0,2}\\.html", life(), lines, tags, rest).prop_map(
-        |(route, (path, inputs), file, (revalidate, expire), lines, tags, (bytes, digest, status))| {
+        |(route, (path, inputs), file, (revalidate, expire), lines, tags, (bytes, digest, status, typed))| {
             let mut headers = HeaderMap::new();
-            headers.append("content-type", HeaderValue::from_static("text/plain"));
+            if typed {
+                headers.append("content-type", HeaderValue::from_static("text/plain"));
+            }
             for (name, value) in lines {
                 let name: HeaderName = name.parse().unwrap();
                 headers.append(name, value.parse().unwrap_or(HeaderValue::from_static("x")));
