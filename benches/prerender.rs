@@ -137,15 +137,15 @@ async fn first_visitors(folder: &Path) {
 async fn misses(folder: &Path) {
     let without = process(None, PAGE);
     let with = process(Some(Seeds::dir(folder)), PAGE);
-    timed(&without, MISSES + PAGES, CacheStatus::Miss).await;
-    timed(&with, MISSES + PAGES, CacheStatus::Miss).await;
+    for app in [&without, &with] {
+        timed(app, PAGES + MISSES + 1, CacheStatus::Miss).await;
+    }
     let mut block = Block::new("a page that nobody has rendered");
-    for n in 0..MISSES {
-        let page = PAGES + n;
+    for n in 1..=MISSES {
         let turns = [("MISS, without seeds", &without), ("MISS, seeds that do not have it", &with)];
         // Whoever comes first may pay for what was there before: not always the same.
         for (name, app) in [turns[n % 2], turns[(n + 1) % 2]] {
-            block.note(name, timed(app, page + 1, CacheStatus::Miss).await);
+            block.note(name, timed(app, PAGES + n, CacheStatus::Miss).await);
         }
     }
     block.rows.sort_by_key(|(name, _)| name.len());
