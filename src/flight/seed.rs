@@ -13,6 +13,7 @@ use crate::policy::freshness::{DEFAULT_EXPIRE, Freshness, Window};
 use crate::policy::tag::{MAX_TAGS, Tag};
 use crate::prerender::{CLOCKS_DIFFER, NoSeed, Record, Seed, Unusable};
 use crate::telemetry;
+use crate::testing::rules::{Rule, holds};
 
 impl Lead {
     /// The seed of the page, if there is one and it may be used; `None`: it is rendered.
@@ -73,7 +74,7 @@ impl Lead {
 
     /// Those of its route besides; `None` if they are too many.
     fn with_tags_of_route(&self, tags: Vec<Tag>) -> Option<Vec<Tag>> {
-        let mut all = tags;
+        let mut all = if holds(Rule::SeedTags) { tags } else { Vec::new() };
         for tag in self.recipe.route.check().unwrap_or_default() {
             if !all.contains(tag) {
                 all.push(tag.clone());
@@ -90,11 +91,14 @@ impl Lead {
         let covered = if let Some(mut seek) = Seek::new(&self.shared, &self.context.key) {
             seek.verified().await?;
             // A mark that was made after the build beats it, whatever the clocks.
-            let place = view.place_upto(built_at.saturating_sub(micros(CLOCKS_DIFFER)))?;
+            let differ = if holds(Rule::SeedClocks) { micros(CLOCKS_DIFFER) } else { 0 };
+            let limit = if holds(Rule::SeedPlace) { built_at.saturating_sub(differ) } else { u64::MAX };
+            let place = view.place_upto(limit)?;
             seek.judge(place, names).await?
         } else {
             // All marks of this process were made after the build.
-            Covered::new(names, Since { generation: Generation(0), place: None })
+            let generation = if holds(Rule::SeedBeforeAll) { Generation(0) } else { view.generation() };
+            Covered::new(names, Since { generation, place: None })
         };
         let place = covered.place();
         (covered.verdict(view) == Verdict::Good).then_some((covered, place))

@@ -37,6 +37,14 @@ pub(crate) enum Rule {
     ElsewhereIsUnknown,
     /// When the shared ledger has begun anew, marks are lost that might have hit what is here.
     LostHits,
+    /// What was marked after its build hits a seed.
+    SeedPlace,
+    /// Also by a clock that is behind that of the build.
+    SeedClocks,
+    /// Without a ledger that is shared, every mark is one that was made after the build.
+    SeedBeforeAll,
+    /// A seed has its tags.
+    SeedTags,
 }
 
 #[cfg(not(test))]

@@ -4,7 +4,8 @@
 //! than `coherence` after the verb has returned, and for those that are cut off from the store, what is older than
 //! `max_unverified` is not served as new. Nodes have clocks that are half a minute apart, are restarted and lose their
 //! memory, are cut off, get no hints, no answers, late answers or wrong entries; the store loses its ledger, or gets an old
-//! one back. Pages fail, and may be shared or not.
+//! one back. Pages fail, and may be shared or not. Some nodes have some pages from an export, of before the start or of
+//! some time in between; to a ledger that has lost a mark, it is as if that had never been.
 //!
 //! - `nodes`: the nodes, and what was said to them.
 //! - `play`: one order, played against the model.
@@ -23,6 +24,9 @@ use super::rules::Rule;
 use play::Play;
 
 const NODES: usize = 3;
+
+/// The first of them have seeds.
+const SEEDED_NODES: usize = 2;
 
 /// What a node has to bear.
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +85,15 @@ enum Op {
     Heal(usize),
     /// A new process in its place.
     Restart(usize),
+    /// The same after a new export was built, by a clock that is so many seconds ahead of the store's.
+    Build {
+        node: usize,
+        ahead: u64,
+    },
     /// The next render of the page fails.
     Fail(usize),
+    /// The next seed of the page cannot be read.
+    FailSeed(usize),
     /// Whether the page may be shared, from its next render on.
     Draft(usize, bool),
     LoseLedger,
@@ -125,7 +136,10 @@ fn plays() -> impl Strategy<Value = Case> {
         2 => (node(), trouble).prop_map(|(node, trouble)| Op::Trouble(node, trouble)),
         2 => node().prop_map(Op::Heal),
         2 => node().prop_map(Op::Restart),
+        1 => (0..SEEDED_NODES, prop_oneof![Just(0), Just(30), Just(200)])
+            .prop_map(|(node, ahead)| Op::Build { node, ahead }),
         1 => (0..PAGES.len()).prop_map(Op::Fail),
+        1 => (0..PAGES.len()).prop_map(Op::FailSeed),
         1 => (0..PAGES.len(), any::<bool>()).prop_map(|(page, draft)| Op::Draft(page, draft)),
         1 => Just(Op::LoseLedger),
         1 => Just(Op::Dump),
@@ -137,7 +151,8 @@ fn plays() -> impl Strategy<Value = Case> {
 
 fn play((on_unknown, ops): &Case) -> Result<(), TestCaseError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(Play::new(*on_unknown).run(ops)).map_err(TestCaseError::fail)
+    let played = runtime.block_on(async { Play::new(*on_unknown).await.run(ops).await });
+    played.map_err(TestCaseError::fail)
 }
 
 /// I5, R27, CASES 109, 131: no order breaks the promise.
@@ -156,6 +171,9 @@ fn without_a_rule_some_order_among_nodes_does() {
         &[Rule::UnsentHits],
         &[Rule::LostHits],
         &[Rule::DataTags],
+        &[Rule::SeedPlace],
+        &[Rule::SeedClocks],
+        &[Rule::SeedTags],
     ] {
         needs(rules, &plays(), |case| play(&case));
     }

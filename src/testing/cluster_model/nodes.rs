@@ -7,8 +7,11 @@ use axum::Router;
 use super::Trouble;
 use crate::Isr;
 use crate::config::OnUnknown;
+use crate::ledger::Place;
 use crate::store::StoreErrorKind;
-use crate::testing::model::world::{Floor, PAGES, SOURCES, STREAMED, World, app};
+use crate::testing::model::export::{Export, read_manifest};
+use crate::testing::model::visitor::Floors;
+use crate::testing::model::world::{Floor, PAGES, STREAMED, World, app};
 use crate::testing::{Fault, Faults, FaultyStore, ManualClock, MemoryStore, Operation};
 
 pub(super) const COHERENCE: Duration = Duration::from_secs(1);
@@ -20,6 +23,9 @@ const RECOVERY: Duration = Duration::from_secs(2);
 /// Of an answer: more than a read may take, and less.
 const LATE: Duration = Duration::from_millis(300);
 const SLOW: Duration = Duration::from_millis(60);
+
+/// A seed that is not read by then is not used.
+const SEED_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) struct Node {
     pub(super) isr: Isr,
@@ -33,13 +39,27 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn start(process: usize, clock: ManualClock, store: &MemoryStore, world: &World, on: OnUnknown) -> Self {
+    pub(super) async fn start(
+        process: usize,
+        clock: ManualClock,
+        store: &MemoryStore,
+        world: &World,
+        export: Option<&Export>,
+        on: OnUnknown,
+    ) -> Self {
         let (store, faults) = FaultyStore::new(store.clone());
         let builder = Isr::builder().memory_bytes(16 << 20).clock(clock.clone()).deployment_id("d").max_marks(4);
         // Renders stop for as long as the order wants.
         let builder = builder.render_timeout(Duration::from_secs(100_000));
         let builder = builder.coherence(COHERENCE).max_unverified(MAX_UNVERIFIED).on_unknown(on);
-        let isr = builder.store(store).build().unwrap();
+        let builder = builder.store(store);
+        let isr = match export {
+            Some(export) => builder.seeds(export.seeds(SEED_TIMEOUT)).build().unwrap(),
+            None => builder.build().unwrap(),
+        };
+        if export.is_some() {
+            read_manifest(&isr).await;
+        }
         Self { app: app(world, &isr), isr, clock, faults, process, troubled: false, healed_at: None }
     }
 
@@ -70,6 +90,11 @@ impl Node {
         }
     }
 
+    /// Up to where it has read which ledger: it sees when that is another one.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.isr.shared.ledger.view.since().place
+    }
+
     /// Whether it may not know what is in the ledger.
     pub(super) fn is_cut_off(&self, now: Duration) -> bool {
         self.troubled || self.healed_at.is_some_and(|at| now <= at + RECOVERY)
@@ -94,24 +119,38 @@ pub(super) struct Said {
     pub(super) source_versions: Floor,
     pub(super) expires: bool,
     pub(super) known: Known,
+    /// The ledger that had it is lost, and these processes see that it is another one. To all others a seed is as good as
+    /// with a ledger that is new.
+    pub(super) lost_to: Option<Vec<usize>>,
 }
 
 impl Said {
-    /// The ledger that had it is lost, and what is unknown is served as stale.
-    pub(super) fn weaken(&mut self) {
-        self.expires = false;
+    /// The ledger that had it is lost, which these processes will see.
+    pub(super) fn lose(&mut self, on_unknown: OnUnknown, seen_by: &[usize]) {
+        if on_unknown == OnUnknown::ServeStale {
+            self.expires = false;
+        }
+        match &mut self.lost_to {
+            Some(before) => before.retain(|process| seen_by.contains(process)),
+            None => self.lost_to = Some(seen_by.to_vec()),
+        }
+    }
+
+    /// Whether it hits seeds in a process that knows what is in the ledger.
+    fn hits_seeds(&self, process: usize) -> bool {
+        self.process == process || self.lost_to.as_ref().is_none_or(|seen_by| seen_by.contains(&process))
     }
 }
 
-/// What may be shown of a page by a node that is asked now: at least this, by state.
-pub(super) struct Floors {
-    pub(super) expired: Floor,
-    pub(super) revalidated: Floor,
+/// What may be shown of a page by a node that is asked now: of what was rendered, and of what comes from a seed.
+pub(super) fn floors(said: &[Said], node: &Node, page: usize, now: Duration) -> (Floors, Floors) {
+    let of_seeds = said.iter().filter(|said| said.hits_seeds(node.process));
+    (floors_of(said.iter(), node, page, now), floors_of(of_seeds, node, page, now))
 }
 
-pub(super) fn floors(said: &[Said], node: &Node, page: usize, now: Duration) -> Floors {
+fn floors_of<'s>(said: impl Iterator<Item = &'s Said>, node: &Node, page: usize, now: Duration) -> Floors {
     debug_assert!(page < PAGES.len());
-    let mut floors = Floors { expired: [0; SOURCES], revalidated: [0; SOURCES] };
+    let mut floors = Floors::default();
     for said in said {
         let here = said.process == node.process;
         let since = match said.known {

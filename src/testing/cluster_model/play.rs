@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use futures_util::poll;
 
-use super::nodes::{Floors, Known, Node, Said, floors};
-use super::{NODES, Op};
+use super::nodes::{Known, Node, Said, floors};
+use super::{NODES, Op, SEEDED_NODES};
+use crate::clock::Clock as _;
 use crate::config::OnUnknown;
 use crate::store::Store as _;
 use crate::testing::model::Target;
+use crate::testing::model::export::Export;
 use crate::testing::model::visitor::{Visitor, Visitors, visit};
 use crate::testing::model::world::{Floor, PAGES, SOURCES, World, invalidate};
 use crate::testing::{LedgerSnapshot, ManualClock, MemoryStore};
@@ -19,6 +21,9 @@ use crate::{InvalidateError, Invalidated};
 
 /// Time passes in steps, so that what runs every half second does.
 const STEP: Duration = Duration::from_millis(250);
+
+/// So long before the start was the first export built, as the store counts.
+const BUILT_AGO: Duration = Duration::from_secs(10);
 
 /// A verb that has not returned.
 struct Saying {
@@ -28,6 +33,8 @@ struct Saying {
 
 pub(super) struct Play {
     world: World,
+    /// What processes get that are started.
+    export: Export,
     on_unknown: OnUnknown,
     store: MemoryStore,
     /// Of the store.
@@ -43,12 +50,14 @@ pub(super) struct Play {
 }
 
 impl Play {
-    pub(super) fn new(on_unknown: OnUnknown) -> Self {
+    pub(super) async fn new(on_unknown: OnUnknown) -> Self {
         let (world, clock) = (World::default(), ManualClock::new());
         // So few marks that they are folded.
         let store = MemoryStore::new().clock(clock.clone()).max_marks(4);
+        let export = Export::build(&world, clock.wall() - BUILT_AGO);
         let mut play = Self {
             world,
+            export,
             on_unknown,
             store,
             clock,
@@ -65,15 +74,16 @@ impl Play {
             let clock = ManualClock::new();
             clock.advance(Duration::from_secs(60));
             clock.rewind(Duration::from_secs(30 * n as u64));
-            let node = play.start(clock);
+            let node = play.start(n, clock).await;
             play.nodes.push(node);
         }
         play
     }
 
-    fn start(&mut self, clock: ManualClock) -> Node {
+    async fn start(&mut self, n: usize, clock: ManualClock) -> Node {
         self.processes += 1;
-        Node::start(self.processes, clock, &self.store, &self.world, self.on_unknown)
+        let export = Some(&self.export).filter(|_| n < SEEDED_NODES);
+        Node::start(self.processes, clock, &self.store, &self.world, export, self.on_unknown).await
     }
 
     pub(super) async fn run(mut self, ops: &[Op]) -> Result<(), String> {
@@ -99,35 +109,47 @@ impl Play {
             Op::Rewind(seconds) => self.clock.rewind(Duration::from_secs(seconds)),
             Op::Trouble(node, trouble) => self.nodes[node].trouble(trouble),
             Op::Heal(node) => self.nodes[node].heal(self.now),
-            Op::Restart(n) => {
-                let clock = self.nodes[n].clock.clone();
-                let gone = self.nodes[n].process;
-                for said in &mut self.said {
-                    if said.process == gone && said.known == Known::Here {
-                        said.known = Known::Lost;
-                    }
-                }
-                self.nodes[n] = self.start(clock);
+            Op::Restart(n) => self.restart(n).await,
+            Op::Build { node, ahead } => {
+                self.export = Export::build(&self.world, self.clock.wall() + Duration::from_secs(ahead));
+                self.restart(node).await;
             }
             Op::Fail(page) => self.world.lock().fails[page] = true,
+            Op::FailSeed(page) => self.world.lock().seed_fails[page] = true,
             Op::Draft(page, draft) => self.world.lock().draft[page] = draft,
             Op::LoseLedger => {
+                let seen_by = self.reading(|_| true);
                 self.store.lose_ledger();
-                self.lose();
+                self.lose(&seen_by);
             }
             Op::Dump => self.dump = Some((self.store.ledger_snapshot(), self.now)),
             Op::Restore => self.restore().await,
         }
     }
 
-    /// What the ledger had is not in it any more.
-    fn lose(&mut self) {
-        if self.on_unknown == OnUnknown::ServeStale {
-            let said = self.said.iter_mut().filter(|said| said.known != Known::Here);
-            // Of a verb that has not returned, nobody here knows whether the ledger had it.
-            let saying = self.saying.iter_mut().map(|saying| &mut saying.said);
-            said.chain(saying).for_each(Said::weaken);
+    /// A new process in a node's place.
+    async fn restart(&mut self, n: usize) {
+        let (clock, gone) = (self.nodes[n].clock.clone(), self.nodes[n].process);
+        for said in &mut self.said {
+            if said.process == gone && said.known == Known::Here {
+                said.known = Known::Lost;
+            }
         }
+        self.nodes[n] = self.start(n, clock).await;
+    }
+
+    /// Processes that have read a ledger of such an epoch.
+    fn reading(&self, is: impl Fn(u64) -> bool) -> Vec<usize> {
+        let reading = self.nodes.iter().filter(|node| node.place().is_some_and(|place| is(place.epoch)));
+        reading.map(|node| node.process).collect()
+    }
+
+    /// What the ledger had is not in it any more.
+    fn lose(&mut self, seen_by: &[usize]) {
+        let said = self.said.iter_mut().filter(|said| said.known != Known::Here);
+        // Of a verb that has not returned, nobody here knows whether the ledger had it.
+        let saying = self.saying.iter_mut().map(|saying| &mut saying.said);
+        said.chain(saying).for_each(|said| said.lose(self.on_unknown, seen_by));
     }
 
     /// An old ledger comes back. Whoever is connected looks at it before anything is marked again, as with a server that
@@ -139,6 +161,7 @@ impl Play {
         }
         let epoch = |changes: crate::store::Changes| changes.epoch;
         let before = self.store.changes(None, 1).await.map(epoch).unwrap();
+        let seen_by = self.reading(|epoch| epoch == before);
         self.store.restore_ledger(&dump);
         for _ in 0..2 {
             for node in &self.nodes {
@@ -147,7 +170,7 @@ impl Play {
                 backing.round(shared).await.unwrap();
             }
         }
-        self.lose();
+        self.lose(&seen_by);
         let after = self.store.changes(None, 2).await.map(epoch).unwrap();
         if before == after {
             for said in &mut self.said {
@@ -160,9 +183,9 @@ impl Play {
 
     async fn ask(&mut self, n: usize, page: usize, head: bool, validator: bool) {
         let node = &self.nodes[n];
-        let Floors { expired, revalidated } = floors(&self.said, node, page, self.now);
+        let (rendered, seeded) = floors(&self.said, node, page, self.now);
         let answer = visit(&node.app, &self.world, page, head, validator);
-        self.visitors.come(Visitor { page, expired, revalidated, answer });
+        self.visitors.come(Visitor { page, rendered, seeded, answer });
         self.hear().await;
     }
 
@@ -174,7 +197,8 @@ impl Play {
         };
         let node = &self.nodes[n];
         let isr = node.isr.clone();
-        let said = Said { process: node.process, hits: target.hits(), source_versions, expires, known: Known::Here };
+        let (process, hits, known) = (node.process, target.hits(), Known::Here);
+        let said = Said { process, hits, source_versions, expires, known, lost_to: None };
         let answer = Box::pin(async move { invalidate(&isr, source, target, expires).await });
         self.saying.push(Saying { said, answer });
         self.hear().await;
@@ -254,7 +278,7 @@ impl Play {
         {
             let mut state = self.world.lock();
             state.free = true;
-            (state.fails, state.draft) = Default::default();
+            (state.fails, state.seed_fails, state.draft) = Default::default();
         }
         self.rest().await;
         self.advance(Duration::from_secs(8)).await;

@@ -3,16 +3,19 @@
 //!
 //! The model is the promise alone. After a verb has returned, who asks never gets an older version of an expired page,
 //! and never as a HIT or a MISS an older version of a revalidated one. And the other way round: with nothing new, the
-//! second request for a page is a HIT. Renders, computations and bodies stop wherever they read something, and go on in
-//! an order that proptest chooses; so do visitors, who come, wait, leave, bring validators and ask for heads.
+//! second request for a page is a HIT. Some pages were rendered before the start. Renders, computations, bodies and reads of
+//! seeds stop wherever they read something, and go on in an order that proptest chooses; so do visitors, who come, wait,
+//! leave, bring validators and ask for heads.
 //!
 //! `ISR_MODEL_CASES` sets the number of cases (10,000).
 //!
 //! - `world`: the sources, and the pages and values that show them.
+//! - `export`: pages that were rendered before.
 //! - `visitor`: whether visitors got what they may get.
 //! - `play`: one order, played against the model.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+pub(super) mod export;
 mod play;
 pub(super) mod visitor;
 pub(super) mod world;
@@ -57,6 +60,8 @@ enum Op {
     Advance(u64),
     /// The next render of the page fails.
     Fail(usize),
+    /// The next seed of the page cannot be read.
+    FailSeed(usize),
     /// Whether the page may be shared, from its next render on.
     Draft(usize, bool),
 }
@@ -88,6 +93,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => Just(Op::Rest),
         2 => (1..20_u64).prop_map(Op::Advance),
         1 => page().prop_map(Op::Fail),
+        1 => page().prop_map(Op::FailSeed),
         1 => (page(), any::<bool>()).prop_map(|(page, draft)| Op::Draft(page, draft)),
     ];
     prop::collection::vec(op, 1..28)
@@ -95,7 +101,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 fn play(ops: &[Op]) -> Result<(), TestCaseError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let played = runtime.block_on(Play::new().run(ops));
+    let played = runtime.block_on(async { Play::new().await.run(ops).await });
     played.map_err(TestCaseError::fail)
 }
 
@@ -146,6 +152,8 @@ fn without_a_rule_some_order_does() {
         &[Rule::JudgeJoined],
         &[Rule::FreshData, Rule::SinceData],
         &[Rule::JudgeJoined, Rule::SinceData],
+        &[Rule::SeedBeforeAll],
+        &[Rule::SeedTags],
     ] {
         needs(rules, &ops(), |ops| play(&ops));
     }

@@ -6,11 +6,16 @@ use std::time::Duration;
 use axum::Router;
 use futures_util::poll;
 
-use super::visitor::{Visitor, Visitors, visit};
+use super::export::{Export, read_manifest};
+use super::visitor::{Floors, Visitor, Visitors, visit};
 use super::world::{PAGES, SOURCES, World, app, data, invalidate};
 use super::{Op, Target};
+use crate::clock::Clock as _;
 use crate::testing::ManualClock;
 use crate::{Isr, Regeneration};
+
+/// The seeds are so old at the start.
+const BUILT_AGO: Duration = Duration::from_secs(5);
 
 pub(super) struct Play {
     world: World,
@@ -23,10 +28,13 @@ pub(super) struct Play {
 }
 
 impl Play {
-    pub(super) fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let (world, clock) = (World::default(), ManualClock::new());
         // So few marks that they are folded.
-        let isr = Isr::builder().memory_bytes(16 << 20).clock(clock.clone()).max_marks(2).build().unwrap();
+        let builder = Isr::builder().memory_bytes(16 << 20).clock(clock.clone()).max_marks(2);
+        let seeds = Export::build(&world, clock.wall() - BUILT_AGO).seeds(Duration::from_secs(100_000));
+        let isr = builder.seeds(seeds).build().unwrap();
+        read_manifest(&isr).await;
         let app = app(&world, &isr);
         Self { world, isr, clock, app, visitors: Visitors::default(), regenerations: Vec::new(), problem: None }
     }
@@ -64,18 +72,19 @@ impl Play {
             Op::Rest => self.rest().await,
             Op::Advance(seconds) => self.clock.advance(Duration::from_secs(seconds)),
             Op::Fail(page) => self.world.lock().fails[page] = true,
+            Op::FailSeed(page) => self.world.lock().seed_fails[page] = true,
             Op::Draft(page, draft) => self.world.lock().draft[page] = draft,
         }
     }
 
     async fn ask(&mut self, page: usize, head: bool, validator: bool) {
-        let (expired, revalidated) = {
+        let floors = {
             let state = self.world.lock();
-            (state.expired[page], state.revalidated[page])
+            Floors { expired: state.expired[page], revalidated: state.revalidated[page] }
         };
         // Polled at once: this is when he comes.
         let answer = visit(&self.app, &self.world, page, head, validator);
-        self.visitors.come(Visitor { page, expired, revalidated, answer });
+        self.visitors.come(Visitor { page, rendered: floors, seeded: floors, answer });
         self.hear().await;
     }
 
@@ -118,7 +127,7 @@ impl Play {
         {
             let mut state = self.world.lock();
             state.free = true;
-            state.fails = Default::default();
+            (state.fails, state.seed_fails) = Default::default();
             state.draft = Default::default();
         }
         let rendered = self.world.lock().renders;

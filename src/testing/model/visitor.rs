@@ -17,11 +17,21 @@ use super::world::{Floor, World};
 
 pub(in crate::testing) type Answer = Pin<Box<dyn Future<Output = Seen> + Send>>;
 
+/// What a page begins with that was rendered before the process started.
+pub(in crate::testing) const SEEDED: &str = "seeded";
+
+/// What may be shown of a page: at least this, by state.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::testing) struct Floors {
+    pub(in crate::testing) expired: Floor,
+    pub(in crate::testing) revalidated: Floor,
+}
+
 /// A visitor who waits, and what he may get.
 pub(in crate::testing) struct Visitor {
     pub(in crate::testing) page: usize,
-    pub(in crate::testing) expired: Floor,
-    pub(in crate::testing) revalidated: Floor,
+    pub(in crate::testing) rendered: Floors,
+    pub(in crate::testing) seeded: Floors,
     pub(in crate::testing) answer: Answer,
 }
 
@@ -115,14 +125,19 @@ impl Visitor {
             }
         };
         let new = matches!(&*seen.state, "HIT" | "MISS");
-        let floor = if new { self.revalidated } else { self.expired };
+        let text = text.unwrap_or_default();
+        let (shown, floors) = match text.strip_prefix(SEEDED) {
+            Some(shown) => (shown, self.seeded),
+            None => (&*text, self.rendered),
+        };
+        let floor = if new { floors.revalidated } else { floors.expired };
         let mut problem = None;
-        for shown in text.unwrap_or_default().split_whitespace().filter(|shown| *shown != ".") {
+        for shown in shown.split_whitespace().filter(|shown| *shown != ".") {
             let (source, version) = shown.trim_end_matches('.').split_once('=').unwrap();
             let (source, version): (usize, u64) = (source.parse().unwrap(), version.parse().unwrap());
             if version < floor[source] {
                 problem = Some(format!(
-                    "page {} as {:?} ({}) shows {version} of source {source} after {} was published",
+                    "page {} as {:?} ({}) shows {version} of source {source} after {} was published: {text:?}",
                     self.page, seen.state, seen.status, floor[source]
                 ));
             }

@@ -65,6 +65,7 @@ pub(in crate::testing) struct State {
     pub(in crate::testing) renders: [usize; PAGES.len()],
     pub(in crate::testing) fails: [bool; PAGES.len()],
     pub(in crate::testing) draft: [bool; PAGES.len()],
+    pub(in crate::testing) seed_fails: [bool; PAGES.len()],
     /// By page: what nobody may show any more, and what nobody may show as new.
     pub(in crate::testing) expired: [Floor; PAGES.len()],
     pub(in crate::testing) revalidated: [Floor; PAGES.len()],
