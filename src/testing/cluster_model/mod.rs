@@ -108,18 +108,18 @@ type Case = (OnUnknown, Vec<Op>);
 fn plays() -> impl Strategy<Value = Case> {
     let node = || 0..NODES;
     let trouble = prop_oneof![
-        Just(Trouble::Errors),
-        Just(Trouble::Hangs),
-        Just(Trouble::Late),
-        Just(Trouble::LateAnswers),
-        Just(Trouble::NoChanges),
-        Just(Trouble::Slow),
-        Just(Trouble::NoMarks),
-        Just(Trouble::NoAnswers),
-        Just(Trouble::NoHints),
-        Just(Trouble::Corrupt),
-        Just(Trouble::Swap),
-        Just(Trouble::Forget),
+        1 => Just(Trouble::Errors),
+        1 => Just(Trouble::Hangs),
+        1 => Just(Trouble::Late),
+        1 => Just(Trouble::LateAnswers),
+        1 => Just(Trouble::NoChanges),
+        1 => Just(Trouble::Slow),
+        4 => Just(Trouble::NoMarks),
+        1 => Just(Trouble::NoAnswers),
+        1 => Just(Trouble::NoHints),
+        1 => Just(Trouble::Corrupt),
+        1 => Just(Trouble::Swap),
+        1 => Just(Trouble::Forget),
     ];
     let op = prop_oneof![
         16 => (node(), 0..PAGES.len(), prop::bool::weighted(0.1), prop::bool::weighted(0.1))

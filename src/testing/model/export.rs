@@ -8,16 +8,14 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::visitor::SEEDED;
-use super::world::{FRESH, Floor, KEPT, PAGES, SOURCES, World};
+use super::world::{Floor, PAGES, SOURCES, World};
 use crate::Isr;
 use crate::key::Parts;
 use crate::prerender::{MANIFEST, PAGES as FOLDER, SeedError, SeedErrorKind, SeedFile, SeedSource, Seeds};
 
-/// An hour and a day: of those that outlive every order.
-const LONG: (Duration, Duration) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
-
-/// Which pages are among them, for how long they are fresh, and kept.
-const EXPORTED: [(usize, (Duration, Duration)); 3] = [(0, LONG), (1, (FRESH, KEPT)), (3, LONG)];
+/// Which pages are among them, and for how many seconds they are fresh and kept: two outlive every order, one is stale or
+/// expired at the start, by the clock of the process.
+const EXPORTED: [(usize, u64, u64); 3] = [(0, 3_600, 86_400), (1, 20, 50), (3, 3_600, 86_400)];
 
 /// Some pages, as they were when it was built. Whoever reads one stops there, and may fail.
 #[derive(Clone)]
@@ -33,13 +31,13 @@ impl Export {
         let versions: Floor = world.lock().version;
         let mut rows = Vec::new();
         let mut pages = HashMap::new();
-        for (page, (fresh, kept)) in EXPORTED {
+        for (page, fresh, kept) in EXPORTED {
             let shown = PAGES[page].iter().map(|part| part.source());
             let text: Vec<_> = shown.clone().map(|source| format!("{source}={}", versions[source])).collect();
-            let tags: Vec<_> = (0..SOURCES).filter(|source| shown.clone().any(|shown| shown == *source)).collect();
-            let tags: Vec<_> = tags.into_iter().map(|source| format!("s{source}")).collect();
+            let is_shown = |source: &usize| shown.clone().any(|shown| shown == *source);
+            let tags: Vec<_> = (0..SOURCES).filter(is_shown).map(|source| format!("s{source}")).collect();
             rows.push(json!({ "route": format!("/p/{page}"), "status": "rendered", "router": "app", "tags": tags,
-                "revalidate": fresh.as_secs(), "expire": kept.as_secs() }));
+                "revalidate": fresh, "expire": kept }));
             let body = Bytes::from(format!("{SEEDED} {}", text.join(" ")));
             pages.insert(format!("{FOLDER}/p/{page}.html"), (page, body));
         }
