@@ -12,6 +12,9 @@ use std::collections::HashMap;
 /// The most texts of the table. Later ones are written where they are used.
 const MAX_STRINGS: usize = 1 << 16;
 
+/// Longer texts, in bytes, are worth a search that prepares itself.
+const LONG: usize = 256;
+
 /// Texts by number.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
@@ -72,8 +75,7 @@ impl Writer {
 
     /// A text that may have `path` in it.
     pub(super) fn around(&mut self, text: &str, path: &str) {
-        let split = if path.is_empty() { None } else { text.split_once(path) };
-        match split.and_then(|(before, after)| Some((self.id(before)?, after))) {
+        match split(text, path).and_then(|(before, after)| Some((self.id(before)?, after))) {
             Some((before, after)) => {
                 self.number(before << 2 | 2);
                 self.shared(after);
@@ -100,6 +102,18 @@ impl Writer {
     pub(super) fn finish(self) -> (Box<[u8]>, Strings) {
         (self.bytes.into(), Strings { text: self.text.into(), ends: self.ends.into() })
     }
+}
+
+/// What is before and after `path`. Most texts are so short that `str::split_once` would take longer to begin.
+fn split<'t>(text: &'t str, path: &str) -> Option<(&'t str, &'t str)> {
+    if path.is_empty() || path.len() > text.len() {
+        return None;
+    }
+    if text.len() > LONG {
+        return text.split_once(path);
+    }
+    let at = text.as_bytes().windows(path.len()).position(|there| there == path.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + path.len()..)?))
 }
 
 /// Reads what a [`Writer`] wrote; `None` if it cannot have.
