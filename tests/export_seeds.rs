@@ -210,17 +210,18 @@ async fn an_export_of_another_version_is_refused() {
 #[tokio::test]
 async fn a_file_that_is_not_the_one_that_was_written_is_not_served() {
     let exported = Exported::new(false).await;
-    let changed: Vec<(&str, &dyn Fn(&Path))> = vec![
-        ("/words/a", &|file| std::fs::write(file, "b").unwrap()),
-        ("/words/A", &|file| std::fs::write(file, "").unwrap()),
-        ("/empty", &|file| std::fs::write(file, "no longer").unwrap()),
-        ("/large", &|file| {
+    type Change = fn(&Path);
+    let changed: [(&str, Change); 6] = [
+        ("/words/a", |file| std::fs::write(file, "b").unwrap()),
+        ("/words/A", |file| std::fs::write(file, "").unwrap()),
+        ("/empty", |file| std::fs::write(file, "no longer").unwrap()),
+        ("/large", |file| {
             let mut bytes = std::fs::read(file).unwrap();
             bytes[200_000] ^= 1;
             std::fs::write(file, bytes).unwrap();
         }),
-        ("/same", &|file| std::fs::remove_file(file).unwrap()),
-        ("/gone", &|file| {
+        ("/same", |file| std::fs::remove_file(file).unwrap()),
+        ("/gone", |file| {
             std::fs::remove_file(file).unwrap();
             std::fs::create_dir(file).unwrap();
         }),

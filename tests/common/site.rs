@@ -156,7 +156,7 @@ async fn shown(request: Request) -> Html<String> {
     Html(format!("<p>{}</p><p>{host} {part} {cookie}</p>", request.uri()))
 }
 
-async fn headers() -> impl IntoResponse {
+fn headers() -> impl IntoResponse {
     let mut headers = HeaderMap::new();
     for (name, value) in [
         ("content-type", "text/plain;charset=utf-8"),
@@ -214,7 +214,7 @@ fn app(isr: &Isr, version: usize, handled: &Arc<AtomicUsize>) -> Router {
         .route("/untyped", get(async || Response::new(Body::from("<p>what is it"))))
         .route("/large", get(async || Html("large ".repeat(50_000))))
         .route("/feed.xml", get(move || async move { (typed("application/rss+xml"), "<rss version=\"2.0\"/>") }))
-        .route("/headers", get(headers))
+        .route("/headers", get(async || headers()))
         .route("/own-etag", get(async || ([(header::ETAG, "\"mine\"")], Html("validated"))))
         .route("/version", get(async move || format!("version {version}")))
         .route("/same", get(async || Html("plain")));
