@@ -155,6 +155,20 @@ async fn bodies_survive_byte_for_byte() {
     isr.shutdown(Duration::from_secs(5)).await;
 }
 
+/// What the route says of its pages is not in another tool's export.
+#[tokio::test]
+async fn a_page_has_the_tags_of_its_route_too() {
+    let store = MemoryStore::new();
+    populate(&two_pages().seeds(), &store).await.unwrap();
+    let isr = Isr::builder().store(store).deployment_id("one").build().unwrap();
+    let config = RouteConfig::revalidate(Duration::from_secs(60)).tags(["shop"]);
+    let app = Router::new().route("/{slug}", get(|| async { "rendered" })).route_layer(isr.layer(config));
+    assert_eq!(seen(&app, "/a").await.0, "HIT");
+    isr.expire_tag("shop").await.unwrap();
+    assert_eq!(seen(&app, "/a").await.0, "MISS");
+    assert_eq!(seen(&app, "/b").await.0, "MISS");
+}
+
 /// Another tool's patterns are axum's, or what the application calls them.
 #[tokio::test]
 async fn patterns_of_another_tool_are_translated() {
@@ -242,8 +256,33 @@ async fn what_is_of_no_use_is_not_written() {
     assert_eq!(reasons(&report.failed)[1], ("/other", "expected 3 bytes, got 4"));
     assert!(!report.is_complete());
     let text = report.to_string();
+    assert_eq!(report.ignored, 0);
     assert!(text.starts_with("wrote 1 of 5 pages, "), "{text}");
     assert!(text.contains("failed: 1 (\"/other\"): expected 3 bytes, got 4"), "{text}");
+}
+
+/// R47: rows that cannot be used are told; pages that were not rendered are not among them.
+#[tokio::test]
+async fn rows_that_cannot_be_used_are_told() {
+    let folder = export(json!([page("a"), { "route": "/x", "status": "rendered", "revalidate": 0 }, 7,
+        { "route": "/y", "status": "skipped", "reason": "dynamic" }]));
+    folder.page("a.html", "page a");
+    let report = populate(&folder.seeds(), &MemoryStore::new()).await.unwrap();
+    assert_eq!((report.written, report.ignored), (1, 2));
+    assert!(report.to_string().contains("2 rows of the manifest cannot be used"), "{report}");
+}
+
+/// Bodies are written as they come: a manifest without sizes is no reason to hold them all.
+#[tokio::test]
+async fn what_is_held_of_a_batch_is_bounded() {
+    let routes: Vec<_> = (0..10).map(|n| page(&n.to_string())).collect();
+    let folder = export(json!(routes));
+    for n in 0..10 {
+        folder.page(&format!("{n}.html"), vec![b'x'; 4 << 20]);
+    }
+    let (store, faults) = FaultyStore::new(MemoryStore::new());
+    assert_eq!(numbers(&populate(&folder.seeds(), &store).await.unwrap()), (10, 10, 0, 0));
+    assert_eq!(faults.calls(Operation::PutMany), 3);
 }
 
 /// The scope is the export's or the caller's, never a fingerprint.

@@ -174,6 +174,8 @@ async fn a_manifest_that_is_of_no_use_is_remembered() {
     let dateless = Folder::default();
     dateless.manifest(json!({ "buildId": "b1", "routes": [row("/about")] }));
     dateless.page("about.html", "x");
+    let ahead = two_pages();
+    ahead.manifest(json!({ "buildId": "b1", "builtAt": NOW + 301, "routes": [row("/about")] }));
     let elsewhere = Folder::default();
     elsewhere.manifest(json!({ "buildId": "b1", "scope": "blue", "builtAt": NOW - 10, "routes": [row("/about")] }));
     elsewhere.page("about.html", "x");
@@ -185,6 +187,7 @@ async fn a_manifest_that_is_of_no_use_is_remembered() {
         (invalid, plain, "EOF"),
         (refused, plain, "not a file"),
         (dateless, plain, "Seeds::built_at"),
+        (ahead, plain, "expected a build that is over"),
         (two_pages(), other_build, "b2"),
         (elsewhere, other_deployment, "green"),
     ] {
@@ -235,26 +238,55 @@ async fn a_seed_that_fails_is_rendered() {
     }
 }
 
-/// R38: a source that hangs costs a visitor the timeout, and after two of them nothing for a while.
+/// R38: a source that hangs costs a visitor the timeout, all who come meanwhile no more, and after two of them nothing for
+/// a while.
 #[tokio::test(start_paused = true)]
 async fn a_source_that_hangs_is_left_alone() {
+    let limit = Duration::from_millis(300);
     let folder = two_pages();
     for _ in 0..2 {
         folder.fault(MANIFEST, Fault::Hangs);
     }
-    let clock = ManualClock::new();
-    let isr = Isr::builder().clock(clock).seeds(folder.seeds().timeout(Duration::from_millis(300))).build().unwrap();
-    let handler = Handler::counting();
+    let isr = Isr::builder().clock(ManualClock::new()).seeds(folder.seeds().timeout(limit)).build().unwrap();
     let app = Router::new()
-        .route("/{slug}", get(handler))
+        .route("/{slug}", get(Handler::counting()))
         .route_layer(isr.layer(RouteConfig::revalidate(Duration::from_secs(60))));
+    let waited = async |path: &'static str| {
+        let start = tokio::time::Instant::now();
+        assert_eq!(seen(&app, path).await.0, "MISS", "{path}");
+        start.elapsed()
+    };
     let start = tokio::time::Instant::now();
-    assert_eq!(seen(&app, "/a").await.0, "MISS");
-    assert_eq!(start.elapsed().as_secs(), 3);
-    assert_eq!(seen(&app, "/b").await.0, "MISS");
-    let before = tokio::time::Instant::now();
-    assert_eq!(seen(&app, "/c").await.0, "MISS");
-    assert_eq!((before.elapsed(), folder.reads_of(MANIFEST)), (Duration::ZERO, 2));
+    let visits: Vec<_> = ["/a", "/b", "/c", "/d"]
+        .map(|path| {
+            let app = app.clone();
+            tokio::spawn(async move { seen(&app, path).await.0 })
+        })
+        .into();
+    for visit in visits {
+        assert_eq!(visit.await.unwrap(), "MISS");
+    }
+    assert_eq!((start.elapsed(), folder.reads_of(MANIFEST)), (limit, 1));
+    // It is still being read.
+    assert_eq!((waited("/e").await, folder.reads_of(MANIFEST)), (limit, 1));
+    tokio::time::sleep(10 * limit).await;
+    assert_eq!((waited("/f").await, folder.reads_of(MANIFEST)), (limit, 2));
+    tokio::time::sleep(10 * limit).await;
+    assert_eq!((waited("/g").await, folder.reads_of(MANIFEST)), (Duration::ZERO, 2));
+}
+
+/// A manifest that takes longer than a visitor waits is there for those who come later.
+#[tokio::test(start_paused = true)]
+async fn a_slow_manifest_is_read_for_those_who_come_later() {
+    let (folder, gate) = (two_pages(), Gate::closed());
+    folder.fault(MANIFEST, Fault::Waits(gate.clone()));
+    let site = Site::new(&folder);
+    assert_eq!(seen(&site.app, "/a").await.0, "MISS");
+    gate.open();
+    common::let_run().await;
+    common::until(|| site.isr.stats().seed_pages == 2).await;
+    assert_eq!(seen(&site.app, "/about").await.0, "HIT");
+    assert_eq!(folder.reads_of(MANIFEST), 1);
 }
 
 /// R39: the predicate of live responses decides about seeds too.
@@ -320,6 +352,16 @@ async fn age_counts_from_the_build() {
     foreign.page("about.html", "x");
     foreign.modified(SystemTime::UNIX_EPOCH + Duration::from_secs(NOW - 7));
     assert_eq!(header(&fetch(&Site::new(&foreign).app, "/about").await, "age"), "7");
+}
+
+/// A clock that is a little ahead is none: its pages are as old as can be.
+#[tokio::test]
+async fn a_build_that_is_a_little_ahead_is_now() {
+    let folder = Folder::built(NOW + 299, json!([row("/about")]));
+    folder.page("about.html", "x");
+    let site = Site::new(&folder);
+    let hit = fetch(&site.app, "/about").await;
+    assert_eq!((state(&hit), header(&hit, "age")), ("HIT", "0"));
 }
 
 /// `revalidate: false`.

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use axum_isr::IsrBuilder;
 use axum_isr::config::OnUnknown;
-use axum_isr::store::{Mark, Store, StoreErrorKind, Verb};
+use axum_isr::store::{Mark, Profile, Store, StoreErrorKind, Verb};
 use axum_isr::testing::{Fault, FaultyStore, ManualClock, MemoryStore};
 use common::seen;
-use nodes::{Node, Source};
+use nodes::{Leaseless, Node, Source};
 use seeds::{Folder, row_with};
 use serde_json::json;
 
@@ -122,6 +122,19 @@ async fn a_mark_of_another_process_hits_a_seed() {
     let cluster = Cluster::built(3_600);
     cluster.expired_elsewhere().await;
     assert_eq!(seen(&cluster.node().app, "/p/a").await.0, "MISS", "an hour after the build");
+}
+
+/// A mark that the store has forgotten may have been on it.
+#[tokio::test(start_paused = true)]
+async fn a_seed_that_is_older_than_the_ledgers_memory_is_not_used() {
+    for (remembers, expected) in [(Duration::from_secs(3_600), "MISS"), (Duration::from_secs(7_201), "HIT")] {
+        let cluster = Cluster::built(3_600 + 3_300);
+        let profile = Profile::new("forgetful").with_remembers(remembers);
+        let set = |builder: IsrBuilder| builder.deployment_id("one").seeds(cluster.folder.seeds());
+        let store = Leaseless(cluster.store.clone(), profile);
+        let node = Node::with(store, &cluster.clock, &cluster.source, set);
+        assert_eq!(seen(&node.app, "/p/a").await.0, expected, "{remembers:?}");
+    }
 }
 
 /// A revalidation too: whoever comes first gets a new page, since there is none that others have seen.

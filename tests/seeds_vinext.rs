@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::routing::get;
 use axum_isr::prerender::Seeds;
+use axum_isr::testing::MemoryStore;
 use axum_isr::{Isr, RouteConfig};
 use common::{Handler, body, fetch, header, request_with, seen, send, state};
 
@@ -136,6 +137,31 @@ async fn a_missing_secondary_artefact_leaves_the_primary_one() {
     let Site { app, .. } = site(Seeds::dir(dir.path()));
     assert_eq!(seen(&app, "/about").await, ("HIT", "about.html".into()));
     assert_eq!(state(&send(&app, request_with("/about", &[("rsc", "1")])).await), "MISS");
+}
+
+/// What invalidates a page invalidates what lies beside it, by whichever path it is asked for; also in the store.
+#[tokio::test]
+async fn its_secondary_artefacts_end_with_their_page() {
+    let dir = exported();
+    let store = MemoryStore::new();
+    let config = || RouteConfig::revalidate(Duration::from_secs(5)).header(http::HeaderName::from_static("rsc"), ["1"]);
+    let node = || {
+        let builder = Isr::builder().deployment_id("one").store(store.clone());
+        let isr = builder.seeds(Seeds::dir(dir.path()).built_at(SystemTime::now())).build().unwrap();
+        let page = || get(|| async { "rendered" });
+        let app = Router::new().route("/about", page()).route("/about.rsc", page()).route_layer(isr.layer(config()));
+        (isr, app)
+    };
+    let (isr, app) = node();
+    let all = async |app: &Router| {
+        let variant = send(app, request_with("/about", &[("rsc", "1")])).await;
+        [state(&fetch(app, "/about").await), state(&fetch(app, "/about.rsc").await), state(&variant)]
+    };
+    assert_eq!(all(&app).await, ["HIT"; 3]);
+    isr.shutdown(Duration::from_secs(5)).await;
+    let (other, app) = node();
+    other.expire_path("/about").await.unwrap();
+    assert_eq!(all(&app).await, ["MISS"; 3]);
 }
 
 /// Its tags, its own and those that it makes of paths, invalidate its pages.

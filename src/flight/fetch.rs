@@ -17,7 +17,7 @@ use crate::ledger::{Covered, Verdict};
 use crate::memory::{BackOff, Page};
 use crate::policy::freshness::{Freshness, Window};
 use crate::policy::response::{self, judge};
-use crate::policy::tag::Tag;
+use crate::policy::tag::{MAX_TAGS, Tag};
 use crate::render::Maker;
 use crate::store::Note;
 use crate::telemetry;
@@ -87,14 +87,29 @@ impl Lead {
         if !self.may_be_kept(record.status, &mut headers) || headers.len() != sent {
             return seek.damaged(Damage::Record);
         }
+        // Whoever has filled the store may not know what the route says.
+        let Some(tags) = self.with_tags_of_route(record.tags) else {
+            return seek.damaged(Damage::Record);
+        };
         let parts = key.parts();
-        let names = shared.ledger.view.names(parts.path, parts.pattern, record.tags.iter().map(Tag::as_str));
+        let names = shared.ledger.view.names(parts.path, parts.pattern, tags.iter().map(Tag::as_str));
         let covered = seek.judge(frame.made.place, names).await?;
         if record.window.at(shared.time.wall()) == Freshness::Expired {
             return None;
         }
         let kept = Kept { status: record.status, headers: &headers, body: frame.body, besides: frame.record.len() };
         Some(self.brought(kept, record.window, record.for_head, covered))
+    }
+
+    /// Those of its route besides; `None` if they are too many.
+    pub(super) fn with_tags_of_route(&self, tags: Vec<Tag>) -> Option<Vec<Tag>> {
+        let mut all = tags;
+        for tag in self.recipe.route.check().unwrap_or_default() {
+            if !all.contains(tag) {
+                all.push(tag.clone());
+            }
+        }
+        (all.len() <= MAX_TAGS).then_some(all)
     }
 
     /// Whether the handler's response with this head could be kept. What is not kept of any is taken off.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::lead::{Landing, Lead, Purpose};
 use crate::backing::{Job, Seek};
-use crate::clock::micros;
+use crate::clock::{WallTime, micros};
 use crate::entry::Kept;
 use crate::entry::codec::Made;
-use crate::ledger::{Covered, Generation, Place, Since, Verdict};
+use crate::ledger::{CanonicalPath, Covered, Generation, Since, Verdict};
 use crate::memory::Page;
 use crate::policy::freshness::{DEFAULT_EXPIRE, Freshness, Window};
-use crate::policy::tag::{MAX_TAGS, Tag};
+use crate::policy::tag::Tag;
 use crate::prerender::{CLOCKS_DIFFER, NoSeed, Record, Seed, Unusable};
 use crate::telemetry;
 use crate::testing::rules::{Rule, holds};
@@ -58,7 +58,10 @@ impl Lead {
         &self,
         Seed { record, body, built_at }: Seed,
     ) -> Result<(Page, Vec<Tag>, Option<Made>), &'static str> {
-        let Record { status, mut headers, revalidate, expire, tags, .. } = record;
+        let Record { path, status, mut headers, revalidate, expire, tags, .. } = record;
+        if self.is_forgotten(built_at) {
+            return Err("older than what its store remembers of invalidations");
+        }
         let window = Window::new(built_at, revalidate, expire.unwrap_or(DEFAULT_EXPIRE));
         if window.at(self.shared.time.wall()) == Freshness::Expired {
             return Err("expired");
@@ -66,28 +69,33 @@ impl Lead {
         if !self.may_be_kept(status, &mut headers) {
             return Err("its response may not be shared");
         }
+        let tags = if holds(Rule::SeedTags) { tags } else { Vec::new() };
         let tags = self.with_tags_of_route(tags).ok_or("too many tags")?;
-        let (covered, place) = self.unmarked(built_at.0, &tags).await.ok_or("invalidated, or nobody knows")?;
+        // What another tool has beside a page lives and ends with it.
+        let beside =
+            Some(&*path).filter(|path| CanonicalPath::new(path) != CanonicalPath::new(self.context.key.parts().path));
+        let covered = self.unmarked(built_at.0, &tags, beside).await.ok_or("invalidated, or nobody knows")?;
+        // Whoever finds it in the store does not know that page.
+        let place = covered.place().filter(|_| beside.is_none());
         let kept = Kept { status, headers: &headers, body, besides: 0 };
         Ok((self.brought(kept, window, false, covered), tags, place.map(|place| Made { place, begun: built_at.0 })))
     }
 
-    /// Those of its route besides; `None` if they are too many.
-    fn with_tags_of_route(&self, tags: Vec<Tag>) -> Option<Vec<Tag>> {
-        let mut all = if holds(Rule::SeedTags) { tags } else { Vec::new() };
-        for tag in self.recipe.route.check().unwrap_or_default() {
-            if !all.contains(tag) {
-                all.push(tag.clone());
-            }
-        }
-        (all.len() <= MAX_TAGS).then_some(all)
+    /// Whether there may have been a mark on what was built then that the store has forgotten.
+    fn is_forgotten(&self, built_at: WallTime) -> bool {
+        let Some(backing) = &self.shared.backing else { return false };
+        let age = built_at.until(self.shared.time.wall());
+        age.saturating_add(CLOCKS_DIFFER) >= backing.guard.profile().remembers
     }
 
-    /// What marks can hit of a page that was built then, and its place in the ledger, if there is one that is shared;
-    /// `None` if a mark has hit it, or if that cannot be known.
-    async fn unmarked(&self, built_at: u64, tags: &[Tag]) -> Option<(Covered, Option<Place>)> {
+    /// What marks can hit of a page that was built then, and of the page `beside` which it is; `None` if a mark has hit it,
+    /// or if that cannot be known.
+    async fn unmarked(&self, built_at: u64, tags: &[Tag], beside: Option<&str>) -> Option<Covered> {
         let (view, parts) = (&self.shared.ledger.view, self.context.key.parts());
-        let names = view.names(parts.path, parts.pattern, tags.iter().map(Tag::as_str));
+        let mut names = view.names(parts.path, parts.pattern, tags.iter().map(Tag::as_str));
+        if let Some(path) = beside {
+            names = names.into_iter().chain(view.names(path, "", std::iter::empty())).collect();
+        }
         let covered = if let Some(mut seek) = Seek::new(&self.shared, &self.context.key) {
             seek.verified().await?;
             // A mark that was made after the build beats it, whatever the clocks.
@@ -100,7 +108,6 @@ impl Lead {
             let generation = if holds(Rule::SeedBeforeAll) { Generation(0) } else { view.generation() };
             Covered::new(names, Since { generation, place: None })
         };
-        let place = covered.place();
-        (covered.verdict(view) == Verdict::Good).then_some((covered, place))
+        (covered.verdict(view) == Verdict::Good).then_some(covered)
     }
 }

@@ -291,8 +291,10 @@ impl IsrBuilder {
         // Where no store is shared there is nothing to keep apart without an id.
         let env = |name: &str| std::env::var_os(name);
         let chosen = self.ids.chosen(env)?;
-        let seeds =
-            self.seeds.filter(|_| self.mode == Mode::Production).map(|seeds| SeedBed::new(seeds, chosen.clone()));
+        let seeds = self
+            .seeds
+            .filter(|_| self.mode == Mode::Production)
+            .map(|seeds| Arc::new(SeedBed::new(seeds, chosen.clone())));
         let scope = self.ids.scope(backing.is_some(), env)?;
         let public_host = self.public_origin.map(|origin| public_host(&origin)).transpose()?;
         self.headers.check()?;

@@ -11,7 +11,6 @@ use super::shared::Shared;
 use crate::error::ConfigError;
 use crate::layer::IsrLayer;
 use crate::policy::route::RouteConfig;
-use crate::prerender::SeedBed;
 use crate::telemetry::Stats;
 
 /// The handle of a cache: it makes layers, and it is what handlers, jobs and webhooks hold. Cheap to clone.
@@ -88,7 +87,7 @@ impl Isr {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let shared = &self.shared;
-        let (seed_pages, seed_bytes) = shared.seeds.as_ref().map_or((0, 0), SeedBed::held);
+        let (seed_pages, seed_bytes) = shared.seeds.as_ref().map_or((0, 0), |seeds| seeds.held());
         Stats {
             seed_pages,
             seed_bytes,

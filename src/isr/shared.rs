@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory,
     pub(crate) ledger: Ledger,
     pub(crate) backing: Option<Arc<Backing>>,
-    pub(crate) seeds: Option<SeedBed>,
+    pub(crate) seeds: Option<Arc<SeedBed>>,
     pub(crate) flights: Table,
     pub(crate) computations: Computations,
     pub(crate) beliefs: Beliefs,
@@ -182,5 +182,5 @@ pub(super) struct Settings {
     pub(super) memory_bytes: usize,
     pub(super) memory: Memory,
     pub(super) backing: Option<Arc<Backing>>,
-    pub(super) seeds: Option<SeedBed>,
+    pub(super) seeds: Option<Arc<SeedBed>>,
 }

@@ -22,7 +22,7 @@ pub(crate) struct SeedBed {
     ids: Chosen,
     state: Mutex<State>,
     /// Held while the manifest is read, by one for all.
-    reads: tokio::sync::Mutex<()>,
+    reads: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -59,7 +59,7 @@ pub(crate) enum NoSeed {
 
 impl SeedBed {
     pub(crate) fn new(seeds: Seeds, ids: Chosen) -> Self {
-        Self { seeds, ids, state: Mutex::default(), reads: tokio::sync::Mutex::default() }
+        Self { seeds, ids, state: Mutex::default(), reads: Arc::default() }
     }
 
     /// Pages of the manifest that was read, and the bytes that it keeps.
@@ -75,7 +75,7 @@ impl SeedBed {
     }
 
     /// The seed of a page, of at most `max` bytes.
-    pub(crate) async fn find(&self, parts: &Parts<'_>, max: usize, time: &Time) -> Result<Seed, NoSeed> {
+    pub(crate) async fn find(self: &Arc<Self>, parts: &Parts<'_>, max: usize, time: &Time) -> Result<Seed, NoSeed> {
         let sown = self.sown(time).await?;
         let record = sown.manifest.find(parts).ok_or(NoSeed::Silent)?;
         if self.state().is_left_alone(time) {
@@ -90,17 +90,38 @@ impl SeedBed {
         }
     }
 
-    /// The manifest, read if it has not been.
-    async fn sown(&self, time: &Time) -> Result<Arc<Sown>, NoSeed> {
+    /// The manifest, read if it has not been: by a task, so that who waits for it waits no longer than for a page.
+    async fn sown(self: &Arc<Self>, time: &Time) -> Result<Arc<Sown>, NoSeed> {
         if let Some(known) = self.state().known(time) {
             return known;
         }
-        let _reads = self.reads.lock().await;
-        // Somebody else may have read it meanwhile.
-        if let Some(known) = self.state().known(time) {
-            return known;
+        let limit = self.seeds.patience();
+        if let Ok(turn) = Arc::clone(&self.reads).try_lock_owned() {
+            // Somebody else may have read it meanwhile.
+            if let Some(known) = self.state().known(time) {
+                return known;
+            }
+            let (bed, time) = (Arc::clone(self), time.clone());
+            let read = tokio::spawn(async move {
+                let _turn = turn;
+                bed.read(&time).await
+            });
+            return match tokio::time::timeout(limit, read).await {
+                Ok(Ok(read)) => read,
+                // It goes on, or its runtime has ended.
+                Ok(Err(_)) | Err(_) => Err(NoSeed::Silent),
+            };
         }
-        let read = match self.seeds.manifest().await {
+        // What came of it holds for all who have waited.
+        let _ = tokio::time::timeout(limit, self.reads.lock()).await;
+        match &self.state().manifest {
+            Read::Good(sown) => Ok(Arc::clone(sown)),
+            Read::NotYet | Read::Useless => Err(NoSeed::Silent),
+        }
+    }
+
+    async fn read(&self, time: &Time) -> Result<Arc<Sown>, NoSeed> {
+        let read = match self.seeds.manifest(time).await {
             Ok(sown) => check(&self.ids, &sown.manifest).map(|()| Arc::new(sown)),
             Err(problem) => Err(problem),
         };

@@ -123,7 +123,7 @@ pub struct IgnoredRow {
 ///
 /// When the manifest cannot be read, or is none.
 pub async fn inspect(seeds: &Seeds) -> Result<Inspection, UnusableExport> {
-    let sown = seeds.manifest().await.map_err(|problem| UnusableExport::of(&problem))?;
+    let sown = seeds.manifest(&Time::system()).await.map_err(|problem| UnusableExport::of(&problem))?;
     let now = Time::system().wall();
     let ignored = sown.manifest.ignored();
     let since = Duration::from_micros(sown.built_at.0);

@@ -12,8 +12,8 @@ use super::dir::Dir;
 use super::embedded::Embedded;
 use super::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use super::source::{SeedError, SeedErrorKind, SeedSource};
-use super::{MANIFEST, PAGES, Record};
-use crate::clock::{WallTime, micros};
+use super::{CLOCKS_DIFFER, MANIFEST, PAGES, Record};
+use crate::clock::{Time, WallTime, micros};
 
 /// Default of [`Seeds::timeout`].
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -87,14 +87,14 @@ impl Seeds {
         Self { built_at: Some(at), ..self }
     }
 
-    /// How long a visitor waits for one page to be read before it is rendered, and ten times as long for the manifest.
-    /// Default: 1 s.
+    /// How long a visitor waits for the manifest, or a page, to be read before his page is rendered. The manifest may take
+    /// ten times as long, for those who come later. Default: 1 s.
     pub fn timeout(self, limit: Duration) -> Self {
         Self { timeout: limit, ..self }
     }
 
     /// The manifest, checked, and when its pages were rendered.
-    pub(crate) async fn manifest(&self) -> Result<Sown, Unusable> {
+    pub(crate) async fn manifest(&self, time: &Time) -> Result<Sown, Unusable> {
         let limit = self.timeout.saturating_mul(MANIFEST_TIMES);
         let read = tokio::time::timeout(limit, self.source.read(MANIFEST, MAX_MANIFEST_BYTES)).await;
         let file = match read {
@@ -114,7 +114,13 @@ impl Seeds {
             )
         })?;
         let since = built_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Sown { manifest, built_at: WallTime(micros(since)) })
+        let (built_at, now) = (WallTime(micros(since)), time.wall());
+        if now.until(built_at) > CLOCKS_DIFFER {
+            // No mark would be newer.
+            let ahead = now.until(built_at);
+            return Err(Unusable::Never(format!("expected a build that is over, got one {ahead:.0?} from now")));
+        }
+        Ok(Sown { manifest, built_at: built_at.min(now) })
     }
 
     /// The body of a page; `None` if its file is not there.
@@ -145,6 +151,11 @@ impl Seeds {
         }
         // Of another build, that is being copied, or was copied over this one.
         Err(Unusable::Never("expected the body that the manifest has the SHA-256 of, got another one".into()))
+    }
+
+    /// How long a visitor waits.
+    pub(crate) fn patience(&self) -> Duration {
+        self.timeout
     }
 
     /// For people.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::manifest::MAX_MANIFEST_BYTES;
 use super::seeds::{Seeds, Unusable, UnusableExport};
+use crate::clock::Time;
 
 /// So many files are read at once.
 const READS: usize = 8;
@@ -76,7 +77,7 @@ impl fmt::Display for Verification {
 ///
 /// Nothing is changed.
 pub async fn verify(seeds: &Seeds) -> Result<Verification, UnusableExport> {
-    let sown = seeds.manifest().await.map_err(|problem| UnusableExport::of(&problem))?;
+    let sown = seeds.manifest(&Time::system()).await.map_err(|problem| UnusableExport::of(&problem))?;
     let mut report =
         Verification { pages: sown.manifest.len(), ignored: sown.manifest.ignored().len(), ..Verification::default() };
     let read = stream::iter(sown.manifest.records())

@@ -19,6 +19,9 @@ pub struct Profile {
     pub min_keep: Duration,
     /// The most bytes of an entry.
     pub max_bytes: usize,
+    /// For how long the ledger has a mark. A page that is older than that and was not in the store meanwhile, a seed for
+    /// example, may have been marked, and nobody knows. By default for ever.
+    pub remembers: Duration,
 }
 
 impl Profile {
@@ -32,6 +35,7 @@ impl Profile {
             leases: false,
             min_keep: Duration::ZERO,
             max_bytes: usize::MAX,
+            remembers: Duration::MAX,
         }
     }
 
@@ -57,6 +61,12 @@ impl Profile {
     #[must_use]
     pub const fn with_min_keep(self, min_keep: Duration) -> Self {
         Self { min_keep, ..self }
+    }
+
+    /// Sets [`remembers`](Self::remembers).
+    #[must_use]
+    pub const fn with_remembers(self, remembers: Duration) -> Self {
+        Self { remembers, ..self }
     }
 
     /// Sets [`max_bytes`](Self::max_bytes).

@@ -66,10 +66,13 @@ fn plan(seeds: &Seeds, options: &PopulateOptions) -> Result<(Populate, ProgressB
 
 /// R47: a site works without the pages that are missing, only slower.
 fn verdict(report: &Populated, strict: bool) -> Result<(), Failure> {
-    if report.is_complete() {
+    if report.is_complete() && report.ignored == 0 {
         return Ok(());
     }
-    let problem = format!("{} of {} pages could not be written", report.failed.len(), report.pages);
+    let mut problem = format!("{} of {} pages could not be written", report.failed.len(), report.pages);
+    if report.ignored > 0 {
+        problem = format!("{problem}, and {} rows of the manifest cannot be used", report.ignored);
+    }
     if strict {
         let hint = if report.denied {
             "the store does not let us write; look at the credentials, and at what they allow"

@@ -87,6 +87,11 @@ impl Ignored {
     }
 
     /// Whether more than the reason of the next one is kept.
+    /// Those that say that their page was rendered.
+    pub(crate) fn unusable(&self) -> usize {
+        self.counts().filter(|(reason, _)| *reason != Reason::NotRendered).map(|(_, count)| count).sum()
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.first.len() < MAX_NAMED
     }

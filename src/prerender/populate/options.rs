@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::plan::Plan;
 use super::report::{PopulateError, Populated};
 use super::run::Run;
+use crate::clock::Time;
 use crate::entry::codec::SigningKeys;
 use crate::error::ConfigError;
 use crate::key::check_id;
@@ -111,7 +112,8 @@ impl Populate {
         Self { retries: n, ..self }
     }
 
-    /// Reads and checks everything and writes nothing. Default: no.
+    /// Reads and checks everything and writes no page. (A store that was never used gets its ledger all the same: without
+    /// one it cannot say what was invalidated.) Default: no.
     pub fn dry_run(self, dry: bool) -> Self {
         Self { dry_run: dry, ..self }
     }
@@ -132,12 +134,12 @@ impl Populate {
     /// What was written stays; a repetition does the rest.
     pub async fn into_store(self, store: &impl Store) -> Result<Populated, PopulateError> {
         let keys = SigningKeys::new(&self.signing_keys)?;
-        let sown = self.seeds.manifest().await.map_err(|problem| UnusableExport::of(&problem))?;
+        let sown = self.seeds.manifest(&Time::system()).await.map_err(|problem| UnusableExport::of(&problem))?;
         let scope = match &self.deployment_id {
             Some(id) => check_id("deployment_id", id.clone())?,
             None => scope_of(&sown.manifest)?,
         };
-        let plan = Plan::new(scope, keys, sown, self.patterns.clone());
+        let plan = Plan::new(scope, keys, sown, self.patterns.clone(), store.profile().remembers);
         Run::new(self, plan, store).run().await
     }
 }

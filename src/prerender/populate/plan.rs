@@ -1,5 +1,7 @@
 //! What a record becomes in the store.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::clock::{Time, WallTime, micros};
@@ -25,6 +27,8 @@ pub(super) struct Plan {
     ledger: Ledger,
     place: Place,
     now: WallTime,
+    /// For how long the store's ledger has a mark.
+    remembers: Duration,
 }
 
 /// A page that is to be written, without its body.
@@ -36,9 +40,24 @@ pub(super) struct Planned {
 }
 
 impl Plan {
-    pub(super) fn new(scope: String, keys: SigningKeys, sown: Sown, patterns: Vec<(String, String)>) -> Self {
+    pub(super) fn new(
+        scope: String,
+        keys: SigningKeys,
+        sown: Sown,
+        patterns: Vec<(String, String)>,
+        remembers: Duration,
+    ) -> Self {
         let ledger = Ledger::new(MAX_MARKS);
-        Self { scope, keys, sown, patterns, ledger, place: Place { epoch: 0, stamp: 0 }, now: Time::system().wall() }
+        Self {
+            scope,
+            keys,
+            sown,
+            patterns,
+            ledger,
+            place: Place { epoch: 0, stamp: 0 },
+            now: Time::system().wall(),
+            remembers,
+        }
     }
 
     /// What the store's ledger says.
@@ -58,6 +77,9 @@ impl Plan {
         }
         if self.window(&record).at(self.now) == Freshness::Expired {
             return Err("expired");
+        }
+        if self.sown.built_at.until(self.now).saturating_add(CLOCKS_DIFFER) >= self.remembers {
+            return Err("older than what the store remembers of invalidations");
         }
         let key = key::of_parts(&parts(&pattern, &record.path, inputs)).ok_or("its key is too long")?;
         let view = &self.ledger.view;

@@ -54,6 +54,8 @@ pub struct Populated {
     pub failed: Vec<NotWritten>,
     /// The store does not let us write: the pages after those were not tried.
     pub denied: bool,
+    /// Rows of the manifest that cannot be used, besides those of pages that were not rendered.
+    pub ignored: usize,
     /// Nothing was really written.
     pub dry_run: bool,
     /// How long it took.
@@ -61,8 +63,8 @@ pub struct Populated {
 }
 
 impl Populated {
-    pub(super) fn new(pages: usize, dry_run: bool) -> Self {
-        Self { pages, dry_run, ..Self::default() }
+    pub(super) fn new(pages: usize, ignored: usize, dry_run: bool) -> Self {
+        Self { pages, ignored, dry_run, ..Self::default() }
     }
 
     /// Whether every page of the export that is of use is in the store now.
@@ -120,6 +122,9 @@ impl fmt::Display for Populated {
                 let NotWritten { path, .. } = of[0];
                 write!(f, "\n  {what}: {} ({path:?}{}): {reason}", of.len(), if of.len() > 1 { ", …" } else { "" })?;
             }
+        }
+        if self.ignored > 0 {
+            write!(f, "\n  {} rows of the manifest cannot be used; `axum-isr inspect` shows which", self.ignored)?;
         }
         if self.denied {
             write!(f, "\n  the store does not let us write; the rest was not tried")?;

@@ -45,7 +45,10 @@ impl<'s, S: Store> Run<'s, S> {
     pub(super) async fn run(mut self) -> Result<Populated, PopulateError> {
         let start = Instant::now();
         self.read_ledger().await?;
-        let mut report = Populated::new(self.plan.sown.manifest.len(), self.options.dry_run);
+        let mut report = {
+            let manifest = &self.plan.sown.manifest;
+            Populated::new(manifest.len(), manifest.ignored().unusable(), self.options.dry_run)
+        };
         let mut batches = Batches { records: self.plan.sown.manifest.records().peekable() };
         let mut running = FuturesUnordered::new();
         loop {
@@ -118,12 +121,18 @@ impl<'s, S: Store> Run<'s, S> {
         let reads: Vec<_> = planned.into_iter().map(|page| self.read(page)).collect();
         let mut read = stream::iter(reads).buffered(READS);
         let mut items: Vec<(String, Item)> = Vec::new();
+        let mut held = 0;
         while let Some((page, body)) = read.next().await {
             let path = page.record.path.clone();
             match body {
                 Ok(Some(body)) => match self.plan.entry(&page, body) {
                     Some(bytes) if bytes.len() <= profile.max_bytes => {
+                        held += bytes.len() as u64;
                         items.push((path, Item { key: page.store_key, version: page.version, bytes, keep }));
+                        if held > MOST_BYTES {
+                            self.write(std::mem::take(&mut items), &mut report).await;
+                            held = 0;
+                        }
                     }
                     Some(bytes) => {
                         let problem = format!("{} bytes, the store takes {}", bytes.len(), profile.max_bytes);

@@ -90,6 +90,11 @@ struct There {
 }
 
 impl Ledger {
+    /// For how long marks are kept.
+    pub(super) fn retention(&self) -> Duration {
+        self.settings.retention
+    }
+
     pub(super) fn new(settings: Settings) -> Self {
         let written = Written { change: 0, at: None, next: tokio::time::Instant::now() };
         Self {

@@ -128,7 +128,11 @@ impl fmt::Debug for CloudflareKv {
 #[async_trait]
 impl Store for CloudflareKv {
     fn profile(&self) -> Profile {
-        Profile::new("cloudflare-kv").with_late(self.inner.late).with_min_keep(MIN_KEEP).with_max_bytes(MAX_BYTES)
+        Profile::new("cloudflare-kv")
+            .with_late(self.inner.late)
+            .with_min_keep(MIN_KEEP)
+            .with_max_bytes(MAX_BYTES)
+            .with_remembers(self.inner.ledger.retention())
     }
 
     async fn get(&self, key: &StoreKey) -> Result<Option<Bytes>, StoreError> {
