@@ -206,11 +206,13 @@ async fn an_export_of_another_version_is_refused() {
     }
 }
 
+/// What happens to a file.
+type Change = fn(&Path);
+
 /// R38, R41: a seed is what the export has written, or nothing.
 #[tokio::test]
 async fn a_file_that_is_not_the_one_that_was_written_is_not_served() {
     let exported = Exported::new(false).await;
-    type Change = fn(&Path);
     let changed: [(&str, Change); 6] = [
         ("/words/a", |file| std::fs::write(file, "b").unwrap()),
         ("/words/A", |file| std::fs::write(file, "").unwrap()),

@@ -1,6 +1,6 @@
 //! Exports to a folder of their own, and what is in it.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, clippy::unused_async, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
