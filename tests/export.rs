@@ -8,9 +8,10 @@ mod exports;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Path as Params, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::get;
 use axum_isr::prerender::Export;
@@ -242,6 +243,48 @@ async fn nested_routers_wildcards_and_layers_outside() {
     assert_eq!(page(&folder, "fallible.txt").len(), 2_000);
     assert_eq!(row(&folder, "/files/a/b%20c")["route"], "/files/{*rest}");
     assert_eq!(row(&folder, "/files/a/b%20c")["inputs"]["nest"], "/files");
+}
+
+/// A page that no visitor gets is in no export, though the layer has rendered it.
+#[tokio::test]
+async fn what_layers_outside_refuse_is_left_out() {
+    let guard = async |request: Request, next: Next| {
+        let asks = request.uri().path().to_owned();
+        let mut response = next.run(request).await;
+        // Not at once: what is outside may ask somebody else first.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        assert_ne!(asks, "/panics", "on purpose");
+        match response.headers().get("x-for").map(HeaderValue::as_bytes) {
+            Some(b"members") => StatusCode::FORBIDDEN.into_response(),
+            Some(b"nobody") => Redirect::temporary("/").into_response(),
+            // What is made of it outside is not written.
+            _ => {
+                response.headers_mut().insert("x-outside", HeaderValue::from_static("yes"));
+                let (parts, body) = response.into_parts();
+                let text = to_bytes(body, usize::MAX).await.unwrap();
+                (parts, [&text, "outside".as_bytes()].concat()).into_response()
+            }
+        }
+    };
+    let isr = isr();
+    let app = Router::new()
+        .route("/", get(shown))
+        .route("/members", get(async || ([("x-for", "members")], Html("secret"))))
+        .route("/nobody", get(async || ([("x-for", "nobody")], Html("secret"))))
+        .route("/gone", get(async || (StatusCode::NOT_FOUND, Html("nothing here"))))
+        .route("/panics", get(shown))
+        .layer(isr.layer(route()))
+        .layer(from_fn(guard));
+    let paths = ["/", "/members", "/nobody", "/gone", "/panics"];
+    let (folder, report) = export(Export::new(app).paths(paths)).await;
+    assert_eq!(rendered(&report), ["/", "/gone"], "{report}");
+    assert_eq!(skipped(&report), [("/members", "refused-outside"), ("/nobody", "refused-outside")]);
+    assert_eq!(failed(&report), [("/panics", "panicked", None)]);
+    assert_eq!(names(&folder), ["gone.html", "index.html"]);
+    assert_eq!(page(&folder, "index.html"), "<p>/</p>");
+    assert_eq!(row(&folder, "/")["headers"].get("x-outside"), None);
 }
 
 #[tokio::test]

@@ -7,16 +7,18 @@ use std::task::Poll;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
+use futures_util::future::Either;
 use tower::ServiceExt;
 
 use crate::contained::contained;
-use crate::flight::{Exporting, Prerendered, Prerendering, Told, by_status};
+use crate::flight::{BACKGROUND_RENDERS, Exporting, Prerendered, Prerendering, Told, by_status};
 use crate::key::CacheKey;
 
 /// Renders the page that a request asks for, by the layer's own render request, and keeps nothing. With its key, if a layer
 /// made one.
 ///
-/// Layers outside of the first `IsrLayer` with a configuration see the request, and may answer it.
+/// Layers outside of the first `IsrLayer` with a configuration see the request, and may answer it; they see the page too, and
+/// may refuse it.
 pub(crate) async fn render(router: Router, request: Request, export: &Exporting) -> (Prerendered, Option<CacheKey>) {
     match ask(router, request, export).await {
         Asked::Told(told, key) => (told, key),
@@ -38,20 +40,37 @@ pub(crate) async fn ask(router: Router, mut request: Request, export: &Exporting
     let mut response = pin!(contained(router.oneshot(request)));
     let mut listens = true;
     let known = |what| Asked::Told(what, key.get().cloned());
-    poll_fn(|cx| {
+    let first = poll_fn(|cx| {
         if listens {
             match Pin::new(&mut told).poll(cx) {
-                Poll::Ready(Ok(what)) => return Poll::Ready(known(what)),
+                Poll::Ready(Ok(what)) => return Poll::Ready(Either::Left(what)),
                 // No layer was reached, or one has forgotten to tell.
                 Poll::Ready(Err(_)) => listens = false,
                 Poll::Pending => {}
             }
         }
-        response.as_mut().poll(cx).map(|response| match response {
-            Err(_) => known(Prerendered::Failed("panicked", None)),
-            // It may have been told by what was polled just now.
-            Ok(Ok(response)) => told.try_recv().map_or(Asked::Answered(response), known),
-        })
+        // It may have been told by what was polled just now.
+        response.as_mut().poll(cx).map(|answer| Either::Right((told.try_recv().ok(), answer)))
     })
-    .await
+    .await;
+    let (what, answer) = match first {
+        Either::Right(answered) => answered,
+        // A visitor gets a page only if the layers outside let it through.
+        Either::Left(Prerendered::Page(page)) => {
+            let limit = page.shared.render_timeout.saturating_mul(BACKGROUND_RENDERS);
+            match tokio::time::timeout(limit, response).await {
+                Ok(answer) => (Some(Prerendered::Page(page)), answer),
+                Err(_) => return known(Prerendered::Failed("timed-out", None)),
+            }
+        }
+        Either::Left(what) => return known(what),
+    };
+    match (what, answer) {
+        (_, Err(_)) => known(Prerendered::Failed("panicked", None)),
+        (Some(Prerendered::Page(page)), Ok(Ok(response))) if response.status() != page.page.entry.status() => {
+            known(Prerendered::Skipped("refused-outside"))
+        }
+        (Some(what), Ok(Ok(_))) => known(what),
+        (None, Ok(Ok(response))) => Asked::Answered(response),
+    }
 }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
 use super::call::{Bounds, Core};
-use crate::flight::{BACKGROUND_RENDERS, Prerendered, Prerendering, Purpose, Waiter, lone_flight};
+use crate::flight::{BACKGROUND_RENDERS, Outcome, Prerendered, Prerendering, Purpose, Step, Waiter, lone_flight};
 use crate::future::ResponseFuture;
 use crate::key;
+use crate::memory::Page;
+use crate::policy::profile::ResponseHeaders;
 use crate::policy::request::{Bypass, examine};
 use crate::policy::route::{Dynamic, RouteConfig};
 
@@ -33,11 +36,18 @@ impl<S: Bounds> Core<S> {
             }
             Ok(Some(waiter)) => {
                 let limit = self.shared().render_timeout.saturating_mul(BACKGROUND_RENDERS);
+                let this = Arc::clone(self);
                 ResponseFuture::flow(Box::pin(async move {
-                    if tokio::time::timeout(limit, waiter.step(true)).await.is_err() {
-                        prerendering.tell(Prerendered::Failed("timed-out", None));
+                    match tokio::time::timeout(limit, waiter.step(true)).await {
+                        Ok(Step::Ended(Outcome::Page(page, _) | Outcome::Found(page))) => {
+                            whole(&page, &this.shared().headers)
+                        }
+                        Ok(_) => told(),
+                        Err(_) => {
+                            prerendering.tell(Prerendered::Failed("timed-out", None));
+                            told()
+                        }
                     }
-                    told()
                 }))
             }
             Err(reason) => {
@@ -74,7 +84,16 @@ impl<S: Bounds> Core<S> {
     }
 }
 
-/// Layers outside see this; the page goes another way.
+/// What layers outside see of a page: they decide by its status and headers whether somebody gets it. What is written goes
+/// another way.
+fn whole(page: &Page, profile: &ResponseHeaders) -> Response {
+    let mut response = Response::new(Body::from(page.entry.body().clone()));
+    *response.status_mut() = page.entry.status();
+    *response.headers_mut() = page.entry.own_headers(profile);
+    response
+}
+
+/// What layers outside see where there is no page.
 fn told() -> Response {
     StatusCode::NO_CONTENT.into_response()
 }

@@ -28,6 +28,9 @@ const MAX_PAGES: usize = 100_000;
 /// Pages that no [`IsrLayer`](crate::IsrLayer) with a configuration caches are skipped, and so are those that are made for
 /// each visitor. One that fails does not stop the others; the [`Report`] tells which.
 ///
+/// Layers outside of it see the request and the page, as they see a visitor's. What they make of the page is not written; but
+/// one that they answer with another status is not for everybody, and is skipped (`refused-outside`).
+///
 /// The files of the folder `prerendered-routes` are a static site: `/` is `index.html`, `/about` is `about.html` or
 /// `about/index.html` ([`trailing_slash`](Self::trailing_slash)), `/feed.xml` is `feed.xml`. The same input gives the same
 /// bytes, however many pages are rendered at once.
