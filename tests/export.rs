@@ -245,6 +245,38 @@ async fn nested_routers_wildcards_and_layers_outside() {
     assert_eq!(row(&folder, "/files/a/b%20c")["inputs"]["nest"], "/files");
 }
 
+/// Names with escapes are copied to those that file servers look for, where nobody else has them.
+#[tokio::test]
+async fn a_plain_name_that_is_taken_is_not_given_again() {
+    let isr = isr();
+    let handler = async |request: Request| match request.uri().path() {
+        "/" => Html("<a href='/feed.xml'></a><a href='/%66eed.xml/x'></a><a href='/%C3%A4'></a>").into_response(),
+        "/feed.xml" => ([(header::CONTENT_TYPE, "application/xml")], "feed").into_response(),
+        path => Html(path.to_owned()).into_response(),
+    };
+    let app = Router::new().fallback(handler).layer(isr.layer(route()));
+    // These want the names of each other.
+    let paths = ["/", "/%C3%A4.html/x", "/b%20.html", "/b%20.html/y", "/%62%20.html"];
+    let mut first = None;
+    for concurrency in [1, 3] {
+        let wanted = Export::new(app.clone()).paths(paths).follow_links(9).concurrency(concurrency);
+        let (folder, report) = export(wanted).await;
+        assert!(report.is_complete(), "{report}");
+        assert_eq!(report.rendered.len(), 8);
+        assert_eq!(page(&folder, "feed.xml"), "feed");
+        for row in &report.rendered {
+            let body = match &*row.path {
+                "/" => continue,
+                "/feed.xml" => "feed",
+                path => path,
+            };
+            assert_eq!(page(&folder, &row.file), body);
+        }
+        let all = files(folder.path());
+        assert_eq!(*first.get_or_insert_with(|| all.clone()), all);
+    }
+}
+
 /// A page that no visitor gets is in no export, though the layer has rendered it.
 #[tokio::test]
 async fn what_layers_outside_refuse_is_left_out() {

@@ -54,7 +54,7 @@ impl Whole {
     pub(super) fn write(&mut self, work: &Work) -> Result<String, ExportError> {
         let (scope, build_id) = (self.scope()?, self.build_id()?);
         let pages = work.new_folder().join(PAGES);
-        self.name();
+        let mut names = self.name();
         let mut folders = Folders::default();
         for Kept { record, number, .. } in &self.kept {
             let place = folders.place(&pages, &record.file)?;
@@ -62,14 +62,12 @@ impl Whole {
             fs::rename(&body, &place).map_err(ExportError::io("move this file", &body))?;
         }
         for Kept { record, .. } in &self.kept {
-            let Some(plain) = plain_name(&record.file) else { continue };
-            let place = folders.place(&pages, &plain)?;
-            // Where a file system takes two names for one, or has no such name, there is one file less.
-            if !place.exists()
-                && let Err(problem) = fs::copy(pages.join(&record.file), &place)
-                && problem.kind() != io::ErrorKind::InvalidFilename
-            {
-                return Err(ExportError::io("write this file", &place)(problem));
+            // What is another page's name, or the name of its folder, stays that.
+            let Some(plain) = plain_name(&record.file).filter(|plain| names.take(plain)) else { continue };
+            match folders.copy(&pages, &record.file, &plain) {
+                // There is one file less.
+                Err(ExportError::Io { source, .. }) if cannot_be(&source) => {}
+                copied => copied?,
             }
         }
         let (built_at, trailing_slash) = (Some(self.built_at), self.trailing_slash);
@@ -84,8 +82,9 @@ impl Whole {
         Ok(build_id)
     }
 
-    /// Pages that only their path tells from others have the plain names; then come all others, variants last.
-    fn name(&mut self) {
+    /// Pages that only their path tells from others have the plain names; then come all others, variants last. The names
+    /// that are taken.
+    fn name(&mut self) -> Names {
         let mut names = Names::new(self.trailing_slash);
         let more = |kept: &Kept| kept.record.inputs.as_ref().is_some_and(|inputs| *inputs != alone(&inputs.inner));
         for turn in 0..3 {
@@ -114,6 +113,7 @@ impl Whole {
                 };
             }
         }
+        names
     }
 
     fn rows(&mut self) -> Vec<Row> {
@@ -235,4 +235,18 @@ impl Folders {
         }
         Ok(place)
     }
+    /// Under one more name, unless the file system takes the name for one that is there.
+    fn copy(&mut self, pages: &Path, file: &str, name: &str) -> Result<(), ExportError> {
+        let place = self.place(pages, name)?;
+        if !place.exists() {
+            fs::copy(pages.join(file), &place).map_err(ExportError::io("write this file", &place))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file system has no such name, or takes it for the name of something else.
+fn cannot_be(problem: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, InvalidFilename, IsADirectory, NotADirectory};
+    matches!(problem.kind(), AlreadyExists | InvalidFilename | IsADirectory | NotADirectory)
 }

@@ -47,8 +47,8 @@ impl Names {
         }
     }
 
-    /// Whether it was free: not a file of this name, nor a folder, nor a file in the place of one of its folders.
-    fn take(&mut self, file: &str) -> bool {
+    /// Takes one name. Whether it was free: not a file of this name, nor a folder, nor a file in the place of one of its folders.
+    pub(crate) fn take(&mut self, file: &str) -> bool {
         // Not every file system tells upper case from lower case.
         let file = file.to_lowercase();
         let folders = || file.match_indices('/').map(|(at, _)| &file[..at]);
