@@ -215,6 +215,30 @@ async fn leftovers_of_a_killed_run_are_removed() {
     assert_eq!((site.page().as_str(), site.names()), ("render 2", vec!["site".to_owned()]));
 }
 
+/// Folders that are called nearly as those of runs are, or have more in them, are somebody's.
+#[tokio::test]
+async fn what_no_run_has_left_is_not_removed() {
+    let site = Site::new();
+    let folders = [
+        ".site.export-of-my-photos",
+        ".site.export-0123456789abcde",
+        ".site.export-0123456789abcdef0",
+        ".site.export-0123456789ABCDEF",
+        ".site.export-0123456789abcdef",
+        ".site.export-fedcba9876543210",
+    ];
+    for name in folders {
+        fs::create_dir(site.parent.path().join(name)).unwrap();
+        fs::write(site.parent.path().join(name).join("lock"), "").unwrap();
+    }
+    fs::write(site.parent.path().join(folders[4]).join("letter.txt"), "dear").unwrap();
+    fs::write(site.parent.path().join(folders[5]).join("lock"), "of the door").unwrap();
+    site.export().await.unwrap();
+    let mut left = [&folders[..], &["site"]].concat();
+    left.sort_unstable();
+    assert_eq!(site.names(), left);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_run_that_lives_is_not_disturbed_by_another() {
     let site = Site::new();

@@ -25,7 +25,11 @@ use crate::prerender::{MANIFEST, PAGES};
 /// The file with the build id, beside the manifest.
 pub(super) const BUILD_ID: &str = "BUILD_ID";
 
+// What is in the folder of a run.
 const LOCK: &str = "lock";
+const BODIES: &str = "bodies";
+const NEW: &str = "new";
+const OLD: &str = "old";
 
 /// The folder of one run. Dropped, it goes away, and the target is what it was.
 pub(super) struct Work {
@@ -51,8 +55,8 @@ impl Work {
         let folder = parent.join(own);
         make_private(&folder).map_err(ExportError::io("make this folder", &folder))?;
         let begun = lock(&folder).and_then(|lock| {
-            fs::create_dir(folder.join("bodies"))?;
-            fs::create_dir_all(folder.join("new").join(PAGES))?;
+            fs::create_dir(folder.join(BODIES))?;
+            fs::create_dir_all(folder.join(NEW).join(PAGES))?;
             Ok(lock)
         });
         match begun {
@@ -66,18 +70,18 @@ impl Work {
     }
 
     pub(super) fn body(&self, number: u64) -> PathBuf {
-        self.folder.join("bodies").join(number.to_string())
+        self.folder.join(BODIES).join(number.to_string())
     }
 
     pub(super) fn new_folder(&self) -> PathBuf {
-        self.folder.join("new")
+        self.folder.join(NEW)
     }
 
     /// Puts what was written in the place of the target.
     pub(super) fn publish(&self) -> Result<(), ExportError> {
         // While pages were rendered, somebody may have put something there.
         check(&self.target)?;
-        let (new, old) = (self.new_folder(), self.folder.join("old"));
+        let (new, old) = (self.new_folder(), self.folder.join(OLD));
         if let Ok(before) = fs::metadata(&self.target) {
             fs::set_permissions(&new, before.permissions()).map_err(ExportError::io("set the permissions", &new))?;
         }
@@ -99,7 +103,7 @@ impl Drop for Work {
 
 /// Removes the folder of a run; what it has taken from the target's place goes back there before.
 fn remove(folder: &Path, target: &Path) {
-    let old = folder.join("old");
+    let old = folder.join(OLD);
     let taken = fs::symlink_metadata(&old).is_ok() && fs::symlink_metadata(target).is_err();
     if taken && let Err(problem) = fs::rename(&old, target) {
         let (old, target) = (old.display(), target.display());
@@ -117,17 +121,35 @@ fn remove(folder: &Path, target: &Path) {
 fn clear(parent: &Path, prefix: &OsStr, target: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
-        let ours = entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
-        if !ours || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        if !is_named(&entry.file_name(), prefix) || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
         // Without a lock it has not begun yet.
         if let Ok(lock) = File::open(entry.path().join(LOCK))
             && lock.try_lock().is_ok()
+            && is_of_a_run(&entry.path())
         {
             remove(&entry.path(), target);
         }
     }
+}
+
+/// Whether a folder is called as those of runs are.
+fn is_named(name: &OsStr, prefix: &OsStr) -> bool {
+    let digits = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+    digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+/// Whether nothing is in it but what runs write.
+fn is_of_a_run(folder: &Path) -> bool {
+    let Ok(mut entries) = fs::read_dir(folder) else { return false };
+    entries.all(|entry| {
+        entry.is_ok_and(|entry| match entry.file_name().to_str() {
+            Some(LOCK) => entry.metadata().is_ok_and(|about| about.is_file() && about.len() == 0),
+            Some(BODIES | NEW | OLD) => entry.file_type().is_ok_and(|kind| kind.is_dir()),
+            _ => false,
+        })
+    })
 }
 
 /// A file has its name as a lock when it is locked, so that nobody finds one that is free.
