@@ -6,7 +6,7 @@
 //!   .site.export-1f3a…/          one run's own, on the same file system
 //!     lock                       locked as long as the run lives
 //!     bodies/0, 1, 2, …          as they come
-//!     new/                       what becomes the target
+//!     new/                       what becomes the target; then what the target was, if both were exchanged
 //!     old/                       what the target was, between two renames
 //! ```
 //!
@@ -85,13 +85,11 @@ impl Work {
         if let Ok(before) = fs::metadata(&self.target) {
             fs::set_permissions(&new, before.permissions()).map_err(ExportError::io("set the permissions", &new))?;
         }
-        match fs::rename(&self.target, &old) {
-            Ok(()) => {}
-            Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
-            Err(problem) => return Err(ExportError::io("move this folder", &self.target)(problem)),
+        // Then what was there goes with this folder.
+        if exchange(&new, &self.target) {
+            return Ok(());
         }
-        // If this fails, what was there is put back when this is dropped.
-        fs::rename(&new, &self.target).map_err(ExportError::io("put an export here", &self.target))
+        replace(&new, &self.target, &old)
     }
 }
 
@@ -99,6 +97,29 @@ impl Drop for Work {
     fn drop(&mut self) {
         remove(&self.folder, &self.target);
     }
+}
+
+/// Both change places at once, so that nobody finds none. Whether they did: not every file system can, and there may be
+/// nothing to exchange.
+#[cfg(target_os = "linux")]
+fn exchange(new: &Path, target: &Path) -> bool {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, new, CWD, target, RenameFlags::EXCHANGE).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_new: &Path, _target: &Path) -> bool {
+    false
+}
+
+/// By two renames. If the second fails, what was there is put back when the folder of the run is removed.
+fn replace(new: &Path, target: &Path, old: &Path) -> Result<(), ExportError> {
+    match fs::rename(target, old) {
+        Ok(()) => {}
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
+        Err(problem) => return Err(ExportError::io("move this folder", target)(problem)),
+    }
+    fs::rename(new, target).map_err(ExportError::io("put an export here", target))
 }
 
 /// Removes the folder of a run; what it has taken from the target's place goes back there before.
@@ -219,4 +240,40 @@ fn check(target: &Path) -> Result<(), ExportError> {
 
 fn foreign(folder: &Path, found: impl Into<String>) -> ExportError {
     ExportError::Foreign { folder: folder.to_owned(), found: found.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    /// As on systems that cannot exchange two folders.
+    #[test]
+    fn two_renames_replace_a_folder_or_leave_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let [run, target] = ["run", "site"].map(|name| parent.path().join(name));
+        let [new, old] = [NEW, OLD].map(|name| run.join(name));
+        let kept = target.join("name");
+        for name in ["first", "second"] {
+            fs::create_dir_all(&new).unwrap();
+            fs::write(new.join("name"), name).unwrap();
+            replace(&new, &target, &old).unwrap();
+            assert_eq!(fs::read_to_string(&kept).unwrap(), name);
+            remove(&run, &target);
+            assert!(!run.exists());
+        }
+        // There is no new one: the one before comes back.
+        fs::create_dir_all(&run).unwrap();
+        assert!(matches!(replace(&new, &target, &old), Err(ExportError::Io { .. })));
+        assert!(!target.exists());
+        remove(&run, &target);
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "second");
+        // Something is in the way: it is not moved.
+        fs::create_dir_all(&new).unwrap();
+        fs::create_dir_all(old.join("in/the/way")).unwrap();
+        assert!(matches!(replace(&new, &target, &old), Err(ExportError::Io { .. })));
+        remove(&run, &target);
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "second");
+    }
 }

@@ -287,8 +287,10 @@ impl Export {
         self
     }
 
-    /// Renders everything, and puts the folder in its place: a reader sees the export that was there before, or this one,
-    /// and for a moment between two renames none.
+    /// Renders everything, and puts the folder in its place: a reader sees the export that was there before, or this one.
+    /// On Linux both change places at once; elsewhere, and on file systems that cannot do that, a reader sees none for a
+    /// moment between two renames. A running site that looks for the manifest in that moment takes it for missing as long as
+    /// it lives.
     ///
     /// There must be no folder, an empty one, or an earlier export, which is replaced and never added to; its parent is made
     /// if it is missing. The folder itself cannot be a mount point.
