@@ -16,7 +16,7 @@ use crate::prerender::{Inputs, Record};
 const MAX_TEXT: usize = crate::key::MAX_KEY_INPUT;
 
 /// The most header lines of a page.
-const MAX_LINES: usize = 64;
+pub(super) const MAX_LINES: usize = 64;
 
 /// A record as the manifest has it: without what follows from its path and its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,9 +137,9 @@ fn life(row: &Row<'_>) -> Result<(Revalidate, Option<Duration>), Refusal<'static
 
 /// All of them: without one of its tags, a page would outlive its invalidation.
 fn tags(row: &Row<'_>) -> Result<Vec<Tag>, Refusal<'static>> {
-    let tags = row.tags.as_deref().unwrap_or_default();
+    let tags = row.tags.as_ref().map(|tags| &*tags.0).unwrap_or_default();
     if tags.len() > MAX_TAGS {
-        return Err((Reason::Tags, format!("expected at most {MAX_TAGS}, got {}", tags.len()).into()));
+        return Err((Reason::Tags, format!("expected at most {MAX_TAGS}, got more").into()));
     }
     let tags = tags.iter().map(|tag| Tag::new(&*tag.0));
     tags.collect::<Result<_, _>>().map_err(|why| (Reason::Tags, why.to_string().into()))
@@ -147,7 +147,7 @@ fn tags(row: &Row<'_>) -> Result<Vec<Tag>, Refusal<'static>> {
 
 fn headers(lines: &Lines<'_>) -> Result<HeaderMap, Refusal<'static>> {
     if lines.0.len() > MAX_LINES {
-        return Err((Reason::Headers, format!("expected at most {MAX_LINES} lines, got {}", lines.0.len()).into()));
+        return Err((Reason::Headers, format!("expected at most {MAX_LINES} lines, got more").into()));
     }
     let mut headers = HeaderMap::with_capacity(if lines.0.is_empty() { 0 } else { lines.0.len() + 1 });
     for (name, value) in &lines.0 {

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::check::MAX_LINES;
+use crate::policy::tag::MAX_TAGS;
+
 #[derive(serde::Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
@@ -37,7 +40,7 @@ pub(super) struct Row<'a> {
     pub(super) expire: Time,
     pub(super) response_status: Option<u16>,
     #[serde(borrow)]
-    pub(super) tags: Option<Vec<Text<'a>>>,
+    pub(super) tags: Option<Tags<'a>>,
     #[serde(borrow, default)]
     pub(super) headers: Lines<'a>,
     #[serde(borrow)]
@@ -132,7 +135,43 @@ impl Visitor<'_> for TimeVisitor {
     }
 }
 
-/// Names with one value or several, in their order.
+/// Tags in their order: of too many, one more than the most.
+pub(super) struct Tags<'a>(pub(super) Vec<Text<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Tags<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(TagsVisitor)
+    }
+}
+
+struct TagsVisitor;
+
+impl<'de> Visitor<'de> for TagsVisitor {
+    type Value = Tags<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of texts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Tags<'de>, A::Error> {
+        at_most(seq, MAX_TAGS + 1).map(Tags)
+    }
+}
+
+/// The first texts of a list. The others are read over, so that nobody makes much of little.
+fn at_most<'de, A: SeqAccess<'de>>(mut seq: A, most: usize) -> Result<Vec<Text<'de>>, A::Error> {
+    let mut texts = Vec::new();
+    while texts.len() < most {
+        match seq.next_element()? {
+            Some(text) => texts.push(text),
+            None => return Ok(texts),
+        }
+    }
+    while seq.next_element::<IgnoredAny>()?.is_some() {}
+    Ok(texts)
+}
+
+/// Names with one value or several, in their order: of too many, some more than the most.
 #[derive(Default)]
 pub(super) struct Lines<'a>(pub(super) Vec<(Text<'a>, Text<'a>)>);
 
@@ -157,9 +196,13 @@ impl<'de> Visitor<'de> for LinesVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Lines<'de>, A::Error> {
         let mut lines = Vec::new();
-        while let Some((name, values)) = map.next_entry::<Text<'de>, Values<'de>>()? {
+        while lines.len() <= MAX_LINES {
+            let Some((name, values)) = map.next_entry::<Text<'de>, Values<'de>>()? else {
+                return Ok(Lines(lines));
+            };
             lines.extend(values.0.into_iter().map(|value| (Text(name.0.clone()), value)));
         }
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Lines(lines))
     }
 }
@@ -190,11 +233,7 @@ impl<'de> Visitor<'de> for ValuesVisitor {
         Ok(vec![Text(Cow::Owned(value.to_owned()))])
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = seq.next_element()? {
-            values.push(value);
-        }
-        Ok(values)
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        at_most(seq, MAX_LINES + 1)
     }
 }

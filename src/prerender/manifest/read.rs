@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer as _, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
 use super::check;
@@ -16,6 +16,10 @@ pub(crate) const MAX_MANIFEST_BYTES: usize = 256 << 20;
 
 /// The most rows of one.
 const MAX_ROUTES: usize = 1_000_000;
+
+/// The most bytes of one, and of what stands beside them: far more than any use, and what an error that repeats it may
+/// take.
+const MAX_VALUE_BYTES: usize = 1 << 20;
 
 /// Why a manifest cannot be used at all: what was expected and what came.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +36,7 @@ impl Manifest {
         let text = std::str::from_utf8(bytes)
             .map_err(|why| Refused(format!("UTF-8, got something else after {} bytes", why.valid_up_to())))?;
         let mut from = serde_json::Deserializer::from_str(text);
-        let read = from.deserialize_map(TopVisitor).and_then(|manifest| from.end().map(|()| manifest));
+        let read = from.deserialize_any(TopVisitor).and_then(|manifest| from.end().map(|()| manifest));
         read.map_err(|why| Refused(short(&why.to_string())))
     }
 }
@@ -45,6 +49,10 @@ impl<'de> Visitor<'de> for TopVisitor {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with `routes`")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Manifest, E> {
+        Err(E::invalid_type(Unexpected::Other("a text"), &self))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Manifest, A::Error> {
@@ -60,15 +68,25 @@ impl<'de> Visitor<'de> for TopVisitor {
                 return Err(A::Error::duplicate_field(FIELDS[at]));
             }
             match FIELDS[at] {
-                "buildId" => top.build_id = map.next_value()?,
-                "scope" => top.scope = map.next_value()?,
-                "builtAt" => top.built_at = map.next_value()?,
-                "trailingSlash" => top.trailing_slash = map.next_value::<Option<bool>>()?.unwrap_or_default(),
+                "buildId" => top.build_id = value(&mut map, FIELDS[at])?,
+                "scope" => top.scope = value(&mut map, FIELDS[at])?,
+                "builtAt" => top.built_at = value(&mut map, FIELDS[at])?,
+                "trailingSlash" => top.trailing_slash = value(&mut map, FIELDS[at])?.unwrap_or_default(),
                 _ => rows = Some(map.next_value_seed(Rows)?),
             }
         }
         Ok(rows.ok_or_else(|| A::Error::missing_field("routes"))?.finish(top))
     }
+}
+
+/// A value that may be absent, measured before anything is made of it.
+fn value<'de, A: MapAccess<'de>, T: Deserialize<'de>>(map: &mut A, field: &str) -> Result<Option<T>, A::Error> {
+    let json = map.next_value::<&RawValue>()?.get();
+    if json.len() > MAX_VALUE_BYTES {
+        let got = json.len();
+        return Err(A::Error::custom(format_args!("`{field}` with at most {MAX_VALUE_BYTES} bytes, got {got}")));
+    }
+    serde_json::from_str(json).map_err(|why| A::Error::custom(format_args!("`{field}`: {why}")))
 }
 
 const FIELDS: [&str; 5] = ["buildId", "scope", "builtAt", "trailingSlash", "routes"];
@@ -80,7 +98,7 @@ impl<'de> serde::de::DeserializeSeed<'de> for Rows {
     type Value = Builder;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Builder, D::Error> {
-        deserializer.deserialize_seq(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -89,6 +107,10 @@ impl<'de> Visitor<'de> for Rows {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of routes")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Builder, E> {
+        Err(E::invalid_type(Unexpected::Other("a text"), &self))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Builder, A::Error> {
@@ -107,6 +129,10 @@ impl<'de> Visitor<'de> for Rows {
 }
 
 fn take(rows: &mut Builder, json: &str) {
+    if json.len() > MAX_VALUE_BYTES {
+        let detail = format!("expected at most {MAX_VALUE_BYTES} bytes, got {}", json.len());
+        return rows.ignored.add(Reason::Shape, &name(json), &detail);
+    }
     let row = match serde_json::from_str::<Row<'_>>(json) {
         Ok(row) => row,
         Err(why) => {
@@ -125,7 +151,8 @@ fn take(rows: &mut Builder, json: &str) {
 
 /// What a row that is wrong calls itself, as JSON has it.
 fn name(json: &str) -> Cow<'_, str> {
-    let name = serde_json::from_str::<Name<'_>>(json).ok();
+    // What is no object may be a long text, which an error would repeat.
+    let name = json.starts_with('{').then(|| serde_json::from_str::<Name<'_>>(json).ok()).flatten();
     let name = name.and_then(|name| name.path.or(name.route));
     name.map_or(Cow::Borrowed(json), |name| Cow::Borrowed(name.get().trim_matches('"')))
 }

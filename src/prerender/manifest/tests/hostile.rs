@@ -214,3 +214,40 @@ fn many_rows_of_one_page_are_one_page() {
     let manifest = manifest(&rows);
     assert_eq!((manifest.len(), manifest.ignored().count(Reason::Duplicate)), (1, 19_999));
 }
+
+/// CASES 147: a row with much in it is ignored before much is made of it, and so is a value that only an error repeats.
+#[test]
+fn what_is_made_of_a_manifest_is_not_much_more_than_its_bytes() {
+    let list = |item: &str, count: usize| vec![item; count].join(",");
+    let row = |field: &str| format!(r#"{{"route":"/bad","status":"rendered",{field}}}"#);
+    let rows = |row: &str| format!(r#"{{"routes":[{GOOD},{row}]}}"#);
+    // An error shows each of them as six characters.
+    let shown = "\u{7f}".repeat(4_000_000);
+    let most = 300_000;
+    for (json, ignored) in [
+        (rows(&row(&format!(r#""tags":[{}]"#, list(r#""""#, most)))), Some(Reason::Tags)),
+        (rows(&row(&format!(r#""headers":{{"a":[{}]}}"#, list(r#""""#, most)))), Some(Reason::Headers)),
+        (rows(&row(&format!(r#""headers":{{{}}}"#, list(r#""a":"""#, most / 3)))), Some(Reason::Headers)),
+        (rows(&row(&format!(r#""inputs":{{"cookies":{{{}}}}}"#, list(r#""a":"""#, most / 3)))), Some(Reason::Inputs)),
+        (rows(&row(&format!(r#""tags":[{}]"#, list(r#""""#, 4_000_000)))), Some(Reason::Shape)),
+        (rows(&row(&format!(r#""fallback":"{shown}""#))), Some(Reason::Shape)),
+        (rows(&row(&format!(r#""router":"{shown}""#))), Some(Reason::Shape)),
+        (rows(&format!(r#""{shown}""#)), Some(Reason::Shape)),
+        (format!(r#"{{"routes":"{shown}"}}"#), None),
+        (format!(r#"{{"trailingSlash":"{shown}","routes":[]}}"#), None),
+        (format!(r#"{{"buildId":"{shown}","routes":[]}}"#), None),
+        (format!(r#""{shown}""#), None),
+    ] {
+        let mut read = None;
+        let counted = allocation_counter::measure(|| read = Some(Manifest::read(json.as_bytes())));
+        let start = &json[..json.len().min(150)];
+        assert!(counted.bytes_max <= 100_000, "{} bytes of {}: {start}", counted.bytes_max, json.len());
+        match (read.unwrap(), ignored) {
+            (Ok(manifest), Some(expected)) => {
+                assert_eq!((reason(&manifest), manifest.len()), (Some(expected), 1), "{start}");
+            }
+            (Err(refused), None) => assert!(refused.to_string().len() < 300, "{refused}"),
+            (other, _) => panic!("{other:?}: {start}"),
+        }
+    }
+}
