@@ -31,7 +31,7 @@ impl Layout {
         let name = name(path);
         match self {
             Self::Route => format!("{name}.route"),
-            Self::Page | Self::PageAndData if trailing_slash && !is_root(path) => format!("{name}/index.html"),
+            Self::Page | Self::PageAndData if trailing_slash && !is_never_folder(path) => format!("{name}/index.html"),
             Self::Page | Self::PageAndData => format!("{name}.html"),
         }
     }
@@ -58,8 +58,9 @@ fn name(path: &str) -> &str {
     if name.is_empty() { "index" } else { name.strip_suffix('/').unwrap_or(name) }
 }
 
-fn is_root(path: &str) -> bool {
-    path == "/"
+/// Wherever paths end, static servers look for these two at one place.
+fn is_never_folder(path: &str) -> bool {
+    matches!(path, "/" | "/404")
 }
 
 /// Whether a file may be read below the folder of pages; else why not.

@@ -51,6 +51,26 @@ fn a_slash_at_the_end_matches_only_where_the_manifest_says_so() {
     }
 }
 
+/// R42: wherever paths end, vinext writes `404.html`.
+#[test]
+fn the_page_for_what_is_not_there_has_one_file_wherever_paths_end() {
+    let own =
+        r#"{"route":"/404","path":"/404","status":"rendered","router":"axum","file":"404/index.html","inputs":{}}"#;
+    for slash in [false, true] {
+        for router in ["app", "pages"] {
+            let row = format!(r#"{{"route":"/404","status":"rendered","router":"{router}"}}"#);
+            let json = format!(r#"{{"trailingSlash":{slash},"routes":[{row},{own}]}}"#);
+            let manifest = Manifest::read(json.as_bytes()).unwrap();
+            let found = manifest.find(&path("/404")).unwrap();
+            assert_eq!((&*found.file, found.status.as_u16()), ("404.html", 404), "{router} {slash}");
+            let own = manifest.find(&Parts { pattern: "/404", ..path("/404") });
+            assert_eq!(file(own).as_deref(), Some("404/index.html"));
+        }
+    }
+    let slash = Manifest::read(format!(r#"{{"trailingSlash":true,"routes":[{}]}}"#, rendered("/a/404")).as_bytes());
+    assert_eq!(file(slash.unwrap().find(&path("/a/404"))).as_deref(), Some("a/404/index.html"));
+}
+
 /// A key with more in it than a path is not that of a page which another tool rendered.
 #[test]
 fn other_inputs_than_the_path_find_no_record_of_another_tool() {
