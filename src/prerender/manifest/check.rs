@@ -51,7 +51,14 @@ pub(super) fn record<'a>(row: &Row<'a>) -> Result<Entry, Refusal<'a>> {
     if row.rewrite.is_some() {
         return Err((Reason::Rewrite, "its content is that of another path".into()));
     }
+    if row.redirect_props.is_some() && !row.response_status.is_some_and(|code| (300..400).contains(&code)) {
+        return Err((Reason::Redirect, "it leads elsewhere, but its status does not say so".into()));
+    }
     let path = path(row)?;
+    // Older manifests do not say what is a fallback. Their tool escapes brackets in the paths of pages.
+    if row.inputs.is_none() && row.fallback.is_none() && path.contains(['[', ']']) {
+        return Err((Reason::Fallback, "its path has a parameter in brackets".into()));
+    }
     let file = match &row.file {
         Some(file) => checked_file(&file.0).map(|()| file.0.clone().into_owned()),
         None => layout.check(path).map(|()| String::new()),

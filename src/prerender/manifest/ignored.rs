@@ -23,6 +23,8 @@ pub(crate) enum Reason {
     Fallback,
     /// Its content belongs to another path.
     Rewrite,
+    /// A redirect that would be served as a page.
+    Redirect,
     Path,
     File,
     Status,
@@ -47,6 +49,7 @@ impl Reason {
             Self::NoPath => "no-path",
             Self::Fallback => "fallback",
             Self::Rewrite => "rewrite",
+            Self::Redirect => "redirect",
             Self::Path => "path",
             Self::File => "file",
             Self::Status => "status",

@@ -34,6 +34,7 @@ pub(super) struct Row<'a> {
     #[serde(default)]
     pub(super) not_found: Option<bool>,
     pub(super) rewrite: Option<IgnoredAny>,
+    pub(super) redirect_props: Option<IgnoredAny>,
     #[serde(default)]
     pub(super) revalidate: Time,
     #[serde(default)]

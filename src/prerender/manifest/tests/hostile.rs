@@ -89,6 +89,12 @@ fn a_bad_row_spoils_no_other() {
         (with(r#""router":"nuxt""#), Reason::Router),
         (with(r#""fallback":true"#), Reason::Fallback),
         (with(r#""rewrite":"/x""#), Reason::Rewrite),
+        (with(r#""router":"pages","redirectProps":{"to":"/x"}"#), Reason::Redirect),
+        (with(r#""router":"pages","redirectProps":{},"responseStatus":200"#), Reason::Redirect),
+        (with(r#""redirectProps":"/x","responseStatus":400"#), Reason::Redirect),
+        (with(r#""path":"/bad/[slug]","router":"pages""#), Reason::Fallback),
+        (with(r#""path":"/bad/[...slug]","router":"app""#), Reason::Fallback),
+        (with(r#""path":"/bad/x]""#), Reason::Fallback),
         (r#"{"status":"rendered"}"#.to_owned(), Reason::NoPath),
         (r#"{"route":"/bad/:x","status":"rendered"}"#.to_owned(), Reason::NoPath),
         (r#"{"route":"/bad/[x]","status":"rendered"}"#.to_owned(), Reason::NoPath),
@@ -180,6 +186,8 @@ fn unusual_rows_are_used() {
         (with(r#""path":null,"tags":null,"headers":null,"inputs":null,"locale":"de""#), Revalidate::Never, 200),
         (with(r#""a":1,"a":2,"lone":"\ud800","unknown":{"deep":[[[[]]]],"n":1e999}"#), Revalidate::Never, 200),
         (with(r#""bytes":18446744073709551615"#), Revalidate::Never, 200),
+        (with(r#""router":"pages","redirectProps":{"to":"/y"},"responseStatus":307"#), Revalidate::Never, 307),
+        (with(r#""router":"pages","redirectProps":null"#), Revalidate::Never, 200),
     ] {
         let manifest = manifest(&row);
         let record = manifest.records().next();
@@ -189,6 +197,21 @@ fn unusual_rows_are_used() {
     }
     let errors = manifest(r#"{"route":"/500","status":"rendered"},{"route":"/_error","status":"rendered"}"#);
     assert!(errors.records().all(|record| record.status == 500));
+}
+
+/// A tool that says which of its pages are fallbacks may have brackets in the paths of others; our own may always.
+#[test]
+fn a_page_with_brackets_in_its_path_is_used_where_it_is_known_to_be_one() {
+    for (row, pattern) in [
+        (r#"{"route":"/:x","path":"/[x]","status":"rendered","router":"pages","fallback":false}"#, "/{*rest}"),
+        (r#"{"route":"/{x}","path":"/[x]","status":"rendered","router":"axum","file":"x.html","inputs":{}}"#, "/{x}"),
+    ] {
+        let manifest = manifest(row);
+        assert_eq!((manifest.len(), manifest.ignored().len()), (1, 0), "{row}");
+        assert!(manifest.find(&Parts { pattern, ..path("/[x]") }).is_some(), "{row}");
+    }
+    let escaped = manifest(r#"{"route":"/:x","path":"/%5Bx%5D","status":"rendered","router":"pages"}"#);
+    assert!(escaped.find(&path("/%5Bx%5D")).is_some());
 }
 
 /// CASES 147: sizes and counts are bounded before anything is made of them.
