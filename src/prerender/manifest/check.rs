@@ -71,7 +71,7 @@ pub(super) fn record<'a>(row: &Row<'a>) -> Result<Entry, Refusal<'a>> {
         inputs: row.inputs.as_ref().map(|inputs| self::inputs(inputs, path)).transpose()?,
         file,
         status: status(row, path)?,
-        headers: headers(&row.headers)?,
+        headers: headers(&row.headers, row.inputs.is_some())?,
         revalidate,
         expire,
         tags: tags(row)?,
@@ -152,7 +152,8 @@ fn tags(row: &Row<'_>) -> Result<Vec<Tag>, Refusal<'static>> {
     tags.collect::<Result<_, _>>().map_err(|why| (Reason::Tags, why.to_string().into()))
 }
 
-fn headers(lines: &Lines<'_>) -> Result<HeaderMap, Refusal<'static>> {
+/// `own`: of a page that we rendered, which has no header that does not belong to it.
+fn headers(lines: &Lines<'_>, own: bool) -> Result<HeaderMap, Refusal<'static>> {
     if lines.0.len() > MAX_LINES {
         return Err((Reason::Headers, format!("expected at most {MAX_LINES} lines, got more").into()));
     }
@@ -161,9 +162,19 @@ fn headers(lines: &Lines<'_>) -> Result<HeaderMap, Refusal<'static>> {
         let (Ok(name), Ok(value)) = (name.0.parse::<HeaderName>(), HeaderValue::from_bytes(value.0.as_bytes())) else {
             return Err((Reason::Headers, format!("`{}` is not a header, or has not the value of one", name.0).into()));
         };
-        headers.append(name, value);
+        if own || !is_of_transfer(name.as_str()) {
+            headers.append(name, value);
+        }
     }
     Ok(headers)
+}
+
+/// Fields that other tools keep with a page and that were true of one response only: how their own cache kept it, which
+/// would forbid ours to, and when and how it was sent. The lifetime of the page is in its row.
+fn is_of_transfer(name: &str) -> bool {
+    let names =
+        ["cache-control", "x-vinext-cache", "x-nextjs-cache", "cf-cache-status", "age", "date", "content-length"];
+    names.contains(&name) || name.ends_with("cdn-cache-control")
 }
 
 fn inputs(row: &InputsRow<'_>, path: &str) -> Result<Inputs, Refusal<'static>> {

@@ -189,3 +189,45 @@ fn the_first_of_two_rows_of_one_page_is_used() {
     assert_eq!(file(manifest.find(&path("/a"))).as_deref(), Some("one.html"));
     assert_eq!(file(manifest.find(&Parts { pattern: "/a", ..path("/a") })).as_deref(), Some("three.html"));
 }
+
+/// R42: what another tool kept with a page about its own cache is not a word about ours.
+#[test]
+fn headers_of_another_tools_cache_are_dropped() {
+    let dropped = [
+        ("Cache-Control", "s-maxage=60, stale-while-revalidate"),
+        ("CDN-Cache-Control", "public, max-age=60"),
+        ("cloudflare-cdn-cache-control", "no-store"),
+        ("X-Vinext-Cache", "MISS"),
+        ("x-nextjs-cache", "HIT"),
+        ("cf-cache-status", "DYNAMIC"),
+        ("age", "5"),
+        ("date", "Tue, 01 Jan 2030 00:00:00 GMT"),
+        ("content-length", "7"),
+    ];
+    let kept = [
+        ("content-type", "text/plain"),
+        ("etag", "\"a\""),
+        ("vary", "RSC"),
+        ("set-cookie", "a=b"),
+        ("expires", "0"),
+        ("link", "</a.css>; rel=preload"),
+    ];
+    let lines = dropped.iter().chain(&kept).map(|(name, value)| format!("{name:?}:{value:?}")).collect::<Vec<_>>();
+    let lines = lines.join(",");
+    let manifest = manifest(&format!(
+        r#"{{"route":"/a","status":"rendered","router":"app","headers":{{{lines}}}}},
+           {{"route":"/b","status":"rendered","headers":{{"cache-control":["a","b"]}}}},
+           {{"route":"/c","path":"/c","status":"rendered","router":"axum","file":"c","headers":{{{lines}}},"inputs":{{}}}}"#,
+    ));
+    let other = manifest.find(&path("/a")).unwrap().headers;
+    assert_eq!(other.len(), kept.len(), "{other:?}");
+    for (name, value) in kept {
+        assert_eq!(other[name], value);
+    }
+    assert_eq!(manifest.find(&path("/b")).unwrap().headers.len(), 1, "its content type");
+    let own = manifest.find(&Parts { pattern: "/c", ..path("/c") }).unwrap().headers;
+    assert_eq!(own.len(), dropped.len() + kept.len());
+    for (name, value) in dropped.iter().chain(&kept) {
+        assert_eq!(own[*name], value);
+    }
+}
