@@ -17,9 +17,12 @@ pub(crate) const MAX_MANIFEST_BYTES: usize = 256 << 20;
 /// The most rows of one.
 const MAX_ROUTES: usize = 1_000_000;
 
-/// The most bytes of one, and of what stands beside them: far more than any use, and what an error that repeats it may
-/// take.
+/// The most bytes of a row, and of a value beside the rows: far more than any use, and little enough for an error to
+/// repeat.
 const MAX_VALUE_BYTES: usize = 1 << 20;
+
+/// When it begins, in seconds since the Unix epoch. Milliseconds of any time after March 1970 are beyond it.
+const YEAR_2201: u64 = 7_289_654_400;
 
 /// Why a manifest cannot be used at all: what was expected and what came.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,13 +73,23 @@ impl<'de> Visitor<'de> for TopVisitor {
             match FIELDS[at] {
                 "buildId" => top.build_id = value(&mut map, FIELDS[at])?,
                 "scope" => top.scope = value(&mut map, FIELDS[at])?,
-                "builtAt" => top.built_at = value(&mut map, FIELDS[at])?,
+                "builtAt" => top.built_at = value(&mut map, FIELDS[at])?.map(seconds).transpose()?,
                 "trailingSlash" => top.trailing_slash = value(&mut map, FIELDS[at])?.unwrap_or_default(),
                 _ => rows = Some(map.next_value_seed(Rows)?),
             }
         }
         Ok(rows.ok_or_else(|| A::Error::missing_field("routes"))?.finish(top))
     }
+}
+
+/// As far in the future as milliseconds are, nothing that was rendered would ever be stale.
+fn seconds<E: Error>(built_at: u64) -> Result<u64, E> {
+    if built_at < YEAR_2201 {
+        return Ok(built_at);
+    }
+    Err(E::custom(format_args!(
+        "`builtAt` in seconds since 1970, got {built_at}, which is after the year 2200; milliseconds?"
+    )))
 }
 
 /// A value that may be absent, measured before anything is made of it.

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::super::MAX_MANIFEST_BYTES;
 use super::*;
@@ -37,12 +37,26 @@ fn what_is_no_manifest_is_refused_whole() {
         (b"{\"trailingSlash\":\"yes\",\"routes\":[]}", "expected a boolean"),
         (b"{\"builtAt\":-1,\"routes\":[]}", "expected u64"),
         (b"{\"builtAt\":1e999,\"routes\":[]}", "number out of range"),
+        (
+            b"{\"builtAt\":1763785687000,\"routes\":[]}",
+            "`builtAt` in seconds since 1970, got 1763785687000, which is after",
+        ),
+        (b"{\"routes\":[],\"builtAt\":7289654400}", "after the year 2200; milliseconds?"),
+        (b"{\"builtAt\":18446744073709551615,\"routes\":[]}", "after the year 2200"),
         (b"{\"scope\":[],\"routes\":[]}", "expected a string"),
         (deep.as_bytes(), "an object with `routes`"),
     ] {
         let refused = Manifest::read(json).unwrap_err().to_string();
         assert!(refused.starts_with("expected a manifest of prerendered pages: "), "{refused}");
         assert!(refused.contains(said), "{refused:?} of {:?}", String::from_utf8_lossy(&json[..json.len().min(60)]));
+    }
+}
+
+#[test]
+fn a_time_until_the_year_2200_is_one() {
+    for (written, expected) in [("null", None), ("0", Some(0)), ("7289654399", Some(7_289_654_399))] {
+        let manifest = Manifest::read(format!(r#"{{"builtAt":{written},"routes":[]}}"#).as_bytes()).unwrap();
+        assert_eq!(manifest.built_at(), expected.map(|secs| UNIX_EPOCH + Duration::from_secs(secs)));
     }
 }
 
