@@ -196,7 +196,9 @@ async fn a_manifest_that_is_of_no_use_is_remembered() {
         for path in ["/about", "/a", "/b"] {
             assert_eq!(seen(&site.app, path).await.0, "MISS", "{why}");
         }
-        assert_eq!(folder.reads(), [MANIFEST], "{why}");
+        // What is not there is looked for once more: another export may have been taking its place.
+        let looks = if why == "there is none" { 2 } else { 1 };
+        assert_eq!(folder.reads(), vec![MANIFEST; looks], "{why}");
         let told: Vec<_> = logs.lines().into_iter().filter(|line| line.contains("WARN")).collect();
         assert_eq!(told.len(), 1, "{why}: {told:?}");
         assert!(told[0].contains(why) && told[0].contains("seeds cannot be used"), "{why}: {told:?}");

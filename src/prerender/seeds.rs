@@ -21,6 +21,9 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// So many times as long may the manifest take: it is larger, and read once.
 const MANIFEST_TIMES: u32 = 10;
 
+/// After this time a manifest that is not there is looked for once more.
+const SECOND_LOOK: Duration = Duration::from_millis(50);
+
 /// Larger bodies are hashed where a thread may be blocked.
 const HASHED_HERE: usize = 128 << 10;
 
@@ -96,8 +99,16 @@ impl Seeds {
     /// The manifest, checked, and when its pages were rendered.
     pub(crate) async fn manifest(&self, time: &Time) -> Result<Sown, Unusable> {
         let limit = self.timeout.saturating_mul(MANIFEST_TIMES);
-        let read = tokio::time::timeout(limit, self.source.read(MANIFEST, MAX_MANIFEST_BYTES)).await;
-        let file = match read {
+        let read = async {
+            let first = self.source.read(MANIFEST, MAX_MANIFEST_BYTES).await;
+            if !matches!(first, Ok(None)) {
+                return first;
+            }
+            // Another export may be taking its place just now.
+            tokio::time::sleep(SECOND_LOOK).await;
+            self.source.read(MANIFEST, MAX_MANIFEST_BYTES).await
+        };
+        let file = match tokio::time::timeout(limit, read).await {
             Err(_) => return Err(Unusable::Later(format!("no answer in {limit:?}"))),
             Ok(Err(problem)) => return Err(Unusable::of(&problem)),
             Ok(Ok(None)) => return Err(Unusable::Never(format!("expected a {MANIFEST}, there is none"))),

@@ -288,9 +288,9 @@ impl Export {
     }
 
     /// Renders everything, and puts the folder in its place: a reader sees the export that was there before, or this one.
-    /// On Linux both change places at once; elsewhere, and on file systems that cannot do that, a reader sees none for a
-    /// moment between two renames. A running site that looks for the manifest in that moment takes it for missing as long as
-    /// it lives.
+    /// On Linux both change places at once; elsewhere, and on file systems that cannot do that, there is none for a moment
+    /// between two renames, and [`Seeds`](super::Seeds) look twice. A process that is about to open a file of the old one
+    /// does not find it.
     ///
     /// There must be no folder, an empty one, or an earlier export, which is replaced and never added to; its parent is made
     /// if it is missing. The folder itself cannot be a mount point.
