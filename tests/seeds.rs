@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
+#[path = "common/seeded.rs"]
+mod seeded;
 #[path = "common/seeds.rs"]
 mod seeds;
 
@@ -12,61 +14,9 @@ use axum::routing::get;
 use axum_isr::testing::ManualClock;
 use axum_isr::{Isr, IsrBuilder, Mode, RouteConfig};
 use common::{Gate, Handler, Logs, body, fetch, head, header, request_with, seen, send, settled, state};
+use seeded::{NOW, Site, about, two_pages};
 use seeds::{Fault, Folder, MANIFEST, row, row_with};
-use serde_json::{Value, json};
-
-/// When the tests' clock starts.
-const NOW: u64 = 1_767_225_600;
-
-type Set = fn(IsrBuilder) -> IsrBuilder;
-
-struct Site {
-    clock: ManualClock,
-    folder: Folder,
-    isr: Isr,
-    app: Router,
-    handler: Handler,
-}
-
-impl Site {
-    fn new(folder: &Folder) -> Self {
-        Self::with(folder, |builder| builder)
-    }
-
-    fn with(folder: &Folder, set: impl FnOnce(IsrBuilder) -> IsrBuilder) -> Self {
-        Self::of(folder, set, RouteConfig::revalidate(Duration::from_secs(60)))
-    }
-
-    fn of(folder: &Folder, set: impl FnOnce(IsrBuilder) -> IsrBuilder, config: RouteConfig) -> Self {
-        let clock = ManualClock::new();
-        let isr = set(Isr::builder().clock(clock.clone()).seeds(folder.seeds())).build().unwrap();
-        let handler = Handler::counting();
-        let app = Router::new()
-            .route("/{*path}", get(handler.clone()))
-            .route("/", get(handler.clone()))
-            .route_layer(isr.layer(config));
-        Self { clock, folder: folder.clone(), isr, app, handler }
-    }
-
-    fn renders(&self) -> usize {
-        self.handler.calls()
-    }
-}
-
-/// `/about` and `/`, built ten seconds ago.
-fn two_pages() -> Folder {
-    let folder = Folder::built(NOW - 10, json!([row("/about"), row("/")]));
-    folder.page("about.html", "<h1>About</h1>");
-    folder.page("index.html", "<h1>Home</h1>");
-    folder
-}
-
-/// One page at `/about` with other fields.
-fn about(fields: Value) -> Folder {
-    let folder = Folder::built(NOW - 10, json!([row_with("/about", fields)]));
-    folder.page("about.html", "<h1>About</h1>");
-    folder
-}
+use serde_json::json;
 
 /// R35: and it looks as if it had been rendered when it was built.
 #[tokio::test]
@@ -135,76 +85,6 @@ async fn a_path_that_is_not_in_the_manifest_costs_no_fetch() {
     assert_eq!(site.isr.stats().seed_failures, 0);
 }
 
-/// R37: the next request tries again, and then less and less often.
-#[tokio::test]
-async fn a_manifest_that_cannot_be_read_now_is_read_later() {
-    let folder = two_pages();
-    for _ in 0..3 {
-        folder.fault(MANIFEST, Fault::Unavailable);
-    }
-    let site = Site::new(&folder);
-    assert_eq!(seen(&site.app, "/a").await.0, "MISS");
-    assert_eq!(seen(&site.app, "/b").await.0, "MISS");
-    assert_eq!(folder.reads_of(MANIFEST), 2);
-    // Twice in a row: it is left alone.
-    assert_eq!(seen(&site.app, "/c").await.0, "MISS");
-    assert_eq!(folder.reads_of(MANIFEST), 2);
-    site.clock.advance(Duration::from_millis(250));
-    assert_eq!(seen(&site.app, "/d").await.0, "MISS");
-    assert_eq!(folder.reads_of(MANIFEST), 3);
-    site.clock.advance(Duration::from_millis(499));
-    assert_eq!(seen(&site.app, "/e").await.0, "MISS");
-    assert_eq!(folder.reads_of(MANIFEST), 3);
-    site.clock.advance(Duration::from_millis(1));
-    assert_eq!(seen(&site.app, "/about").await, ("HIT", "<h1>About</h1>".into()));
-    assert_eq!(seen(&site.app, "/").await.0, "HIT");
-    assert_eq!(folder.reads_of(MANIFEST), 4);
-    assert_eq!(site.isr.stats().seed_failures, 3);
-}
-
-/// R37, R38, CASES 150: it is asked for once, whatever comes later, and the log says why.
-#[tokio::test]
-async fn a_manifest_that_is_of_no_use_is_remembered() {
-    let absent = two_pages();
-    absent.remove(MANIFEST);
-    let invalid = two_pages();
-    invalid.file(MANIFEST, "{\"buildId\": \"b1\", \"routes\": [");
-    let refused = two_pages();
-    refused.fault(MANIFEST, Fault::Refused);
-    let dateless = Folder::default();
-    dateless.manifest(json!({ "buildId": "b1", "routes": [row("/about")] }));
-    dateless.page("about.html", "x");
-    let ahead = two_pages();
-    ahead.manifest(json!({ "buildId": "b1", "builtAt": NOW + 301, "routes": [row("/about")] }));
-    let elsewhere = Folder::default();
-    elsewhere.manifest(json!({ "buildId": "b1", "scope": "blue", "builtAt": NOW - 10, "routes": [row("/about")] }));
-    elsewhere.page("about.html", "x");
-    let plain = |builder: IsrBuilder| builder;
-    let other_build = |builder: IsrBuilder| builder.build_id("b2");
-    let other_deployment = |builder: IsrBuilder| builder.deployment_id("green");
-    for (folder, set, why) in [
-        (absent, plain as Set, "there is none"),
-        (invalid, plain, "EOF"),
-        (refused, plain, "not a file"),
-        (dateless, plain, "Seeds::built_at"),
-        (ahead, plain, "expected a build that is over"),
-        (two_pages(), other_build, "b2"),
-        (elsewhere, other_deployment, "green"),
-    ] {
-        let logs = Logs::capture();
-        let site = Site::with(&folder, set);
-        for path in ["/about", "/a", "/b"] {
-            assert_eq!(seen(&site.app, path).await.0, "MISS", "{why}");
-        }
-        // What is not there is looked for once more: another export may have been taking its place.
-        let looks = if why == "there is none" { 2 } else { 1 };
-        assert_eq!(folder.reads(), vec![MANIFEST; looks], "{why}");
-        let told: Vec<_> = logs.lines().into_iter().filter(|line| line.contains("WARN")).collect();
-        assert_eq!(told.len(), 1, "{why}: {told:?}");
-        assert!(told[0].contains(why) && told[0].contains("seeds cannot be used"), "{why}: {told:?}");
-    }
-}
-
 /// The build id is compared only if there are two.
 #[tokio::test]
 async fn an_export_of_this_build_is_used() {
@@ -238,57 +118,6 @@ async fn a_seed_that_fails_is_rendered() {
         assert_eq!(told.len(), 1, "{what}: {told:?}");
         assert_eq!(site.isr.stats().seed_failures, 2, "{what}");
     }
-}
-
-/// R38: a source that hangs costs a visitor the timeout, all who come meanwhile no more, and after two of them nothing for
-/// a while.
-#[tokio::test(start_paused = true)]
-async fn a_source_that_hangs_is_left_alone() {
-    let limit = Duration::from_millis(300);
-    let folder = two_pages();
-    for _ in 0..2 {
-        folder.fault(MANIFEST, Fault::Hangs);
-    }
-    let isr = Isr::builder().clock(ManualClock::new()).seeds(folder.seeds().timeout(limit)).build().unwrap();
-    let app = Router::new()
-        .route("/{slug}", get(Handler::counting()))
-        .route_layer(isr.layer(RouteConfig::revalidate(Duration::from_secs(60))));
-    let waited = async |path: &'static str| {
-        let start = tokio::time::Instant::now();
-        assert_eq!(seen(&app, path).await.0, "MISS", "{path}");
-        start.elapsed()
-    };
-    let start = tokio::time::Instant::now();
-    let visits: Vec<_> = ["/a", "/b", "/c", "/d"]
-        .map(|path| {
-            let app = app.clone();
-            tokio::spawn(async move { seen(&app, path).await.0 })
-        })
-        .into();
-    for visit in visits {
-        assert_eq!(visit.await.unwrap(), "MISS");
-    }
-    assert_eq!((start.elapsed(), folder.reads_of(MANIFEST)), (limit, 1));
-    // It is still being read.
-    assert_eq!((waited("/e").await, folder.reads_of(MANIFEST)), (limit, 1));
-    tokio::time::sleep(10 * limit).await;
-    assert_eq!((waited("/f").await, folder.reads_of(MANIFEST)), (limit, 2));
-    tokio::time::sleep(10 * limit).await;
-    assert_eq!((waited("/g").await, folder.reads_of(MANIFEST)), (Duration::ZERO, 2));
-}
-
-/// A manifest that takes longer than a visitor waits is there for those who come later.
-#[tokio::test(start_paused = true)]
-async fn a_slow_manifest_is_read_for_those_who_come_later() {
-    let (folder, gate) = (two_pages(), Gate::closed());
-    folder.fault(MANIFEST, Fault::Waits(gate.clone()));
-    let site = Site::new(&folder);
-    assert_eq!(seen(&site.app, "/a").await.0, "MISS");
-    gate.open();
-    common::let_run().await;
-    common::until(|| site.isr.stats().seed_pages == 2).await;
-    assert_eq!(seen(&site.app, "/about").await.0, "HIT");
-    assert_eq!(folder.reads_of(MANIFEST), 1);
 }
 
 /// R39: the predicate of live responses decides about seeds too.

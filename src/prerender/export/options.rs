@@ -289,7 +289,7 @@ impl Export {
 
     /// Renders everything, and puts the folder in its place: a reader sees the export that was there before, or this one.
     /// On Linux both change places at once; elsewhere, and on file systems that cannot do that, there is none for a moment
-    /// between two renames, and [`Seeds`](super::Seeds) look twice. A process that is about to open a file of the old one
+    /// between two renames, and [`Seeds`](crate::prerender::Seeds) look twice. A process that is about to open a file of the old one
     /// does not find it.
     ///
     /// There must be no folder, an empty one, or an earlier export, which is replaced and never added to; its parent is made
