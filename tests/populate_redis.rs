@@ -186,10 +186,11 @@ async fn what_was_broken_off_is_completed_by_the_next_call() {
         assert_eq!((numbers(&first), first.is_complete()), ((2_000, 1_000, 0, 1_000), false), "{first}");
         assert!(first.failed.iter().all(|page| !page.reason.is_empty() && page.reason.len() <= 500), "{first}");
         server.lock().unwrap().restart();
-        // Over the same connection, which has to be made anew.
+        // Over the same connection, which has to be made anew: what cannot be asked for meanwhile is written once more.
         let second = many.populate().into_store(&store).await.unwrap();
         let there = if saves { 1_000 } else { 0 };
-        assert_eq!((numbers(&second), second.is_complete()), ((2_000, 2_000 - there, there, 0), true), "{second}");
+        assert!(second.is_complete() && second.written + second.skipped.len() == 2_000, "{second}");
+        assert!(second.skipped.len() <= there, "{second}");
         let store = again(&server).await;
         many.are_there(store).await;
     }
