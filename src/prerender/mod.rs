@@ -19,7 +19,6 @@
 //! - `dir`, `embedded`: a folder, and the executable itself.
 //! - `seeds`: an export, checked as it is read.
 //! - `http`: a server, as a source (feature `http`).
-//! - `inspect`: an export, described; `verify`: its files, compared with what its manifest says of them.
 //! - `bed`: what a handle has read of its seeds.
 //! - `populate`: an export into a store.
 //! - `inspect`, `verify`: what is in an export, and whether it is what its manifest says.
