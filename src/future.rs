@@ -7,12 +7,12 @@ use std::task::{Context, Poll, Waker, ready};
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::header::CACHE_STATUS;
 use pin_project_lite::pin_project;
 use tower::ServiceExt;
 use tower::util::Oneshot;
 use tower_service::Service;
-
-use crate::entry::forwarded;
 
 pin_project! {
     /// The future of [`IsrService`](crate::IsrService).
@@ -27,9 +27,9 @@ pin_project! {
     #[project = StateProj]
     enum State<S: Service<Request>> {
         /// The visitor's own request, in the inner service.
-        Own { #[pin] inner: S::Future, note: Option<&'static str> },
+        Own { #[pin] inner: S::Future, note: Option<Box<HeaderValue>> },
         /// The same, while the inner service is not ready.
-        Waiting { #[pin] inner: Oneshot<S, Request>, note: Option<&'static str> },
+        Waiting { #[pin] inner: Oneshot<S, Request>, note: Option<Box<HeaderValue>> },
         /// Answered from memory.
         Ready { response: Option<Response> },
         /// Waits for a render.
@@ -38,9 +38,8 @@ pin_project! {
 }
 
 impl<S: Service<Request>> ResponseFuture<S> {
-    /// Sends a visitor's own request to a clone of the inner service. `note`: why, if `Cache-Status` is to say
-    /// it.
-    pub(crate) fn own(mut inner: S, request: Request, note: Option<&'static str>) -> Self {
+    /// Sends a visitor's own request to a clone of the inner service. `note`: what `Cache-Status` is to say, if anything.
+    pub(crate) fn own(mut inner: S, request: Request, note: Option<Box<HeaderValue>>) -> Self {
         // Most services are always ready: then the request moves once. If this one is not, it is asked again with the
         // task's own waker.
         let state = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
@@ -81,15 +80,16 @@ where
     }
 }
 
-fn answered<R, E>(result: Result<R, E>, note: &mut Option<&'static str>) -> Response
+fn answered<R, E>(result: Result<R, E>, note: &mut Option<Box<HeaderValue>>) -> Response
 where
     R: IntoResponse,
     E: Into<Infallible>,
 {
     let Ok(response) = result.map_err(Into::<Infallible>::into);
     let mut response = response.into_response();
-    if let Some(reason) = note.take() {
-        forwarded(response.headers_mut(), reason);
+    if let Some(note) = note.take() {
+        // The handler may be behind caches of its own.
+        response.headers_mut().append(CACHE_STATUS, *note);
     }
     response
 }

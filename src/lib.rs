@@ -180,6 +180,7 @@ mod contained;
 pub mod data;
 mod entry;
 mod error;
+mod explain;
 mod flight;
 mod future;
 mod isr;
@@ -209,7 +210,11 @@ pub use service::IsrService;
 
 /// What the cache has done and holds.
 pub mod stats {
-    pub use crate::telemetry::Stats;
+    pub use crate::explain::{Explanation, HeldEntry, Input, TagExplanation, TagState};
+    pub use crate::policy::reason::{Failed, Miss, Reason, Regenerated, Stale};
+    pub use crate::policy::request::Bypass;
+    pub use crate::policy::response::Pass;
+    pub use crate::telemetry::{RouteStats, Stats};
 }
 
 /// What the README shows compiles. Some of it is about Redis and Cloudflare KV.

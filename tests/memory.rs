@@ -24,7 +24,8 @@ async fn visit(app: &Router, n: usize) {
     response.into_body().collect().await.unwrap();
 }
 
-/// An entry's overhead beyond its key, headers and body is at most 400 bytes.
+/// An entry's overhead beyond its key, headers and body is at most 500 bytes, with what is known about it: its tags, how
+/// often it was served, how long it took.
 #[test]
 fn an_entry_costs_little_more_than_its_bytes() {
     const PAGES: usize = 2_000;
@@ -52,7 +53,7 @@ fn an_entry_costs_little_more_than_its_bytes() {
     });
     let grown = usize::try_from(live.bytes_current).unwrap() / PAGES;
     let wanted = PAGE + key + texts + usize::try_from(copied).unwrap();
-    assert!(grown <= wanted + 480, "{grown} bytes a page, {wanted} of them its own");
+    assert!(grown <= wanted + 500, "{grown} bytes a page, {wanted} of them its own");
 
     // And what the tier believes it holds is what it holds, within a tenth.
     let weighed = usize::try_from(isr.stats().memory_bytes - before.memory_bytes).unwrap() / PAGES;

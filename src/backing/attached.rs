@@ -15,6 +15,7 @@ use crate::clock::MonoTime;
 use crate::entry::codec::SigningKeys;
 use crate::ledger::Verb;
 use crate::store::{Deadlines, Guard, Store};
+use crate::telemetry::Events;
 
 /// What happens to entries of which it cannot be known whether they were invalidated, because the store's ledger was
 /// lost.
@@ -66,9 +67,9 @@ pub(crate) struct Backing {
 
 impl Backing {
     /// `max_waiting_bytes`: of entries that wait to be written.
-    pub(crate) fn new(store: Arc<dyn Store>, options: Options, max_waiting_bytes: usize) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, options: Options, max_waiting_bytes: usize, events: Arc<Events>) -> Self {
         Self {
-            guard: Guard::new(store, options.deadlines),
+            guard: Guard::new(store, options.deadlines, events),
             verified: Verified::new(options.coherence, options.max_unverified),
             unsent: Unsent::default(),
             following: Following {

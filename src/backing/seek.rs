@@ -13,6 +13,7 @@ use crate::entry::codec::{Damage, Frame, Kind};
 use crate::isr::Shared;
 use crate::key::CacheKey;
 use crate::ledger::{Covered, Foreign, Name, Place, Since, Verdict};
+use crate::policy::reason::Miss;
 use crate::render::{RenderContext, Work};
 use crate::store::{Claim, Lease, Note, StoreKey, Version};
 use crate::telemetry;
@@ -56,6 +57,8 @@ pub(crate) struct Seek<'s> {
     there: Option<Version>,
     /// What was found and is of no use to anybody, by the version that stands in it.
     pub(crate) useless: Option<Version>,
+    /// Why there is nothing that may be used, if that is not because there is nothing.
+    pub(crate) why: Option<Miss>,
 }
 
 /// What came of a claim.
@@ -97,6 +100,7 @@ impl<'s> Seek<'s> {
             waited: false,
             there: None,
             useless: None,
+            why: None,
         })
     }
 
@@ -105,7 +109,8 @@ impl<'s> Seek<'s> {
         self.budget.gave_up.load(Ordering::Relaxed)
     }
 
-    fn give_up<T>(&self) -> Option<T> {
+    fn give_up<T>(&mut self) -> Option<T> {
+        self.why = Some(Miss::StoreFailed);
         self.budget.gave_up.store(true, Ordering::Relaxed);
         None
     }
@@ -122,6 +127,7 @@ impl<'s> Seek<'s> {
     /// Whether what is known of the ledger can be trusted; else there is no other call.
     pub(crate) async fn verified(&mut self) -> Option<()> {
         if self.gave_up() {
+            self.why = Some(Miss::StoreFailed);
             return None;
         }
         if self.call(async |_| Backing::verify(self.shared).await).await != Trust::Verified {
@@ -157,6 +163,7 @@ impl<'s> Seek<'s> {
     /// It is of no use.
     pub(crate) fn damaged<T>(&mut self, damage: Damage) -> Option<T> {
         telemetry::store_damaged(self.shared, &self.store_key, damage);
+        self.why = Some(Miss::Damaged);
         // What another version has written may be of use to that.
         self.useless = self.there.filter(|_| damage != Damage::Format);
         None
@@ -177,11 +184,20 @@ impl<'s> Seek<'s> {
         match judged {
             Foreign::Known(Verdict::Good, upto) => Some(Covered::new(names, since(upto))),
             Foreign::Known(Verdict::Revalidate(_), upto) => Some(Covered::marked(names, since(upto))),
-            Foreign::Known(Verdict::Expire, _) => None,
+            Foreign::Known(Verdict::Expire, _) => {
+                self.why = Some(Miss::Invalidated);
+                None
+            }
             Foreign::Unknown(verdict) | Foreign::Ahead(verdict) => match self.backing.on_unknown {
-                OnUnknown::ServeStale if verdict == Verdict::Expire => None,
+                OnUnknown::ServeStale if verdict == Verdict::Expire => {
+                    self.why = Some(Miss::Invalidated);
+                    None
+                }
                 OnUnknown::ServeStale => Some(Covered::marked(names, since(upto))),
-                OnUnknown::Render if holds(Rule::UnknownIsMissing) => None,
+                OnUnknown::Render if holds(Rule::UnknownIsMissing) => {
+                    self.why = Some(Miss::Unknown);
+                    None
+                }
                 OnUnknown::Render => Some(Covered::new(names, since(upto))),
             },
         }

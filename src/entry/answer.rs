@@ -10,6 +10,7 @@ use crate::clock::WallTime;
 use crate::policy::cache_control::{self, Directive, UNDECIDED};
 use crate::policy::conditional;
 use crate::policy::profile::{CDN_CACHE_CONTROL, Lifetime, ResponseHeaders};
+use crate::policy::reason::{Miss, Reason, Stale};
 use crate::policy::request::Admitted;
 use crate::policy::route::Settings;
 use crate::policy::status::CacheStatus;
@@ -27,11 +28,28 @@ const STATUS_COLLAPSED: HeaderValue = HeaderValue::from_static("axum-isr; fwd=mi
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Served {
     Hit,
-    Stale,
+    Stale(Stale),
     /// `collapsed`: somebody else's request started the render.
     Miss {
+        why: Miss,
         collapsed: bool,
     },
+}
+
+impl Served {
+    pub(crate) fn is_collapsed(self) -> bool {
+        matches!(self, Self::Miss { collapsed: true, .. })
+    }
+}
+
+impl From<Served> for Reason {
+    fn from(served: Served) -> Self {
+        match served {
+            Served::Hit => Self::Hit,
+            Served::Stale(why) => Self::Stale(why),
+            Served::Miss { why, .. } => Self::Miss(why),
+        }
+    }
 }
 
 /// What the visitor's request asks of an entry.
@@ -51,7 +69,7 @@ pub(crate) fn answer(
 ) -> Response {
     let mut headers = entry.headers.clone();
     match served {
-        Served::Hit | Served::Stale => {
+        Served::Hit | Served::Stale(_) => {
             // The placeholder is the first: see `Draft::seal`.
             if let Some(first) = headers.values_mut().next() {
                 *first = age::value(entry.window().age_secs(now));
@@ -64,7 +82,7 @@ pub(crate) fn answer(
     if served != Served::Hit {
         mark(&mut headers, served, profile);
     }
-    if served == Served::Stale {
+    if let Served::Stale(_) = served {
         let rest = entry.window().rest_secs(now);
         match profile.lifetime {
             Lifetime::Shared => {
@@ -76,9 +94,6 @@ pub(crate) fn answer(
             }
             Lifetime::None => {}
         }
-    }
-    if profile.debug {
-        debug_status(&mut headers, served, entry.window().ttl_secs(now));
     }
     if wanted.admitted.if_none_match && not_modified(entry, wanted.headers) {
         // RFC 9110 §15.4.5: nothing that describes a body; a length may stay (§8.6), and keeps axum from adding one.
@@ -92,21 +107,13 @@ pub(crate) fn answer(
 }
 
 /// The headers of a MISS whose body is still on its way: it may yet turn out not to be shareable.
-pub(crate) fn undecided(headers: &mut HeaderMap, collapsed: bool, route: &Settings, profile: &ResponseHeaders) {
+pub(crate) fn undecided(headers: &mut HeaderMap, served: Served, route: &Settings, profile: &ResponseHeaders) {
     if let Some(vary) = draft::vary(headers, route) {
         headers.insert(header::VARY, vary);
     }
-    mark(headers, Served::Miss { collapsed }, profile);
+    mark(headers, served, profile);
     if profile.lifetime != Lifetime::None {
         headers.insert(header::CACHE_CONTROL, UNDECIDED);
-    }
-}
-
-/// Says that a request was not answered from the cache, and why (RFC 9211 §2.2).
-#[cold]
-pub(crate) fn forwarded(headers: &mut HeaderMap, reason: &str) {
-    if let Ok(value) = HeaderValue::try_from(format!("axum-isr; fwd=bypass; detail={reason}")) {
-        headers.append(header::CACHE_STATUS, value);
     }
 }
 
@@ -127,28 +134,14 @@ fn not_modified(entry: &Entry, headers: &HeaderMap) -> bool {
 fn mark(headers: &mut HeaderMap, served: Served, profile: &ResponseHeaders) {
     let (state, status) = match served {
         Served::Hit => (HIT, STATUS_HIT),
-        Served::Stale => (STALE, STATUS_STALE),
-        Served::Miss { collapsed: false } => (MISS, STATUS_MISS),
-        Served::Miss { collapsed: true } => (MISS, STATUS_COLLAPSED),
+        Served::Stale(_) => (STALE, STATUS_STALE),
+        Served::Miss { collapsed: false, .. } => (MISS, STATUS_MISS),
+        Served::Miss { collapsed: true, .. } => (MISS, STATUS_COLLAPSED),
     };
     if let Some(name) = &profile.state {
         headers.insert(name, state);
     }
     if profile.cache_status {
         headers.insert(header::CACHE_STATUS, status);
-    }
-}
-
-fn debug_status(headers: &mut HeaderMap, served: Served, ttl: u64) {
-    let text = match served {
-        Served::Hit => format!("axum-isr; hit; ttl={ttl}; detail=fresh"),
-        Served::Stale => "axum-isr; hit; ttl=0; detail=stale".to_owned(),
-        Served::Miss { collapsed } => {
-            let collapsed = if collapsed { "; collapsed" } else { "" };
-            format!("axum-isr; fwd=miss; stored{collapsed}; ttl={ttl}")
-        }
-    };
-    if let Ok(value) = HeaderValue::try_from(text) {
-        headers.insert(header::CACHE_STATUS, value);
     }
 }

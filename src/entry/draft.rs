@@ -91,6 +91,11 @@ impl Entry {
         headers
     }
 
+    /// Whether visitors get the same, but for its age.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.status == other.status && self.body == other.body && self.headers == other.headers
+    }
+
     /// Bytes of memory that this entry keeps, itself included.
     pub(crate) fn weight(&self) -> usize {
         self.weight

@@ -3,6 +3,7 @@
 //! - `filter`: the one list of headers that no entry may have, for every path that stores.
 //! - `draft`: makes an [`Entry`] out of a response whose body has ended.
 //! - `codec`: an entry as bytes, for stores.
+//! - `status`: `Cache-Status` in full.
 //! - `answer`: makes responses out of an entry: HIT, STALE, MISS, 304, HEAD.
 
 mod age;
@@ -10,7 +11,9 @@ mod answer;
 pub(crate) mod codec;
 mod draft;
 mod filter;
+mod status;
 
-pub(crate) use answer::{Served, Wanted, answer, forwarded, undecided};
+pub(crate) use answer::{Served, Wanted, answer, undecided};
 pub(crate) use draft::{Draft, Entry, Kept};
 pub(crate) use filter::clean;
+pub(crate) use status::Told;

@@ -21,6 +21,7 @@ use crate::policy::life::Life;
 use crate::policy::response::Pass;
 use crate::policy::tag::MAX_TAGS;
 use crate::render::{Maker, Notes};
+use crate::telemetry::Counter;
 
 /// A page of up to this many bytes that does not wait for anything is complete before its head is published.
 const COMPLETE_FIRST: usize = 64 << 10;
@@ -268,6 +269,9 @@ impl Capture<'_> {
             maker: Maker::new(&lead.recipe, lead.purpose.is_head()),
             covered: lead.covered(notes, &tags),
             back_off: BackOff::default(),
+            tags: tags.into(),
+            render_micros: lead.took().unwrap_or(0),
+            hits: Counter::default(),
         })
     }
 

@@ -16,11 +16,12 @@ use crate::entry::{Kept, clean};
 use crate::ledger::{Covered, Verdict};
 use crate::memory::{BackOff, Page};
 use crate::policy::freshness::{Freshness, Window};
+use crate::policy::reason::Miss;
 use crate::policy::response::{self, judge};
 use crate::policy::tag::{MAX_TAGS, Tag};
 use crate::render::Maker;
 use crate::store::Note;
-use crate::telemetry;
+use crate::telemetry::{self, Counter};
 
 /// How long a page that another process renders is left alone, besides up to 100 ms more.
 const RETRY: Duration = Duration::from_millis(200);
@@ -28,14 +29,22 @@ const RETRY: Duration = Duration::from_millis(200);
 impl Lead {
     /// What the store has, or what another process brings it; `None`: it is rendered here.
     pub(super) async fn fetch(&self) -> Option<Landing> {
+        let mut seek = Seek::new(&self.shared, &self.context.key)?;
+        let landing = self.fetch_by(&mut seek).await;
+        if let Some(why) = seek.why {
+            self.flight.because(why);
+        }
+        landing
+    }
+
+    async fn fetch_by(&self, seek: &mut Seek<'_>) -> Option<Landing> {
         let mut wait = match self.purpose {
             Purpose::First { .. } | Purpose::Regenerate { waits: true, .. } => Wait::ForIt,
             Purpose::Regenerate { .. } => Wait::No,
             Purpose::LookAgain { .. } | Purpose::Show | Purpose::Prerender(_) => return None,
         };
-        let mut seek = Seek::new(&self.shared, &self.context.key)?;
         loop {
-            let found = self.find(&mut seek).await;
+            let found = self.find(seek).await;
             // What could not be looked for may be there.
             self.known.store(seek.found || seek.gave_up(), Ordering::Relaxed);
             if let Some(useless) = seek.useless {
@@ -48,10 +57,10 @@ impl Lead {
                 Claimed::Make { leased } => {
                     self.leased.store(leased, Ordering::Relaxed);
                     // Whoever had it may have stored the page, and not have been able to say so.
-                    return if seek.waited { self.find(&mut seek).await } else { None };
+                    return if seek.waited { self.find(seek).await } else { None };
                 }
                 Claimed::Failed => return None,
-                Claimed::Stored => return self.find(&mut seek).await,
+                Claimed::Stored => return self.find(seek).await,
                 // Those who came meanwhile wait, though there is an old page: they came because it is of no use to them.
                 Claimed::Held if self.shared.flights.leave_unwatched(&self.flight) => {
                     return Some(Landing::LeftToOthers);
@@ -95,10 +104,11 @@ impl Lead {
         let names = shared.ledger.view.names(parts.path, parts.pattern, tags.iter().map(Tag::as_str));
         let covered = seek.judge(frame.made.place, names).await?;
         if record.window.at(shared.time.wall()) == Freshness::Expired {
+            seek.why = Some(Miss::Expired);
             return None;
         }
         let kept = Kept { status: record.status, headers: &headers, body: frame.body, besides: frame.record.len() };
-        Some(self.brought(kept, record.window, record.for_head, covered))
+        Some(self.brought(kept, record.window, record.for_head, covered, tags))
     }
 
     /// Those of its route besides; `None` if they are too many.
@@ -121,7 +131,14 @@ impl Lead {
     }
 
     /// A page that was not rendered here.
-    pub(super) fn brought(&self, kept: Kept<'_>, window: Window, for_head: bool, covered: Covered) -> Page {
+    pub(super) fn brought(
+        &self,
+        kept: Kept<'_>,
+        window: Window,
+        for_head: bool,
+        covered: Covered,
+        tags: Vec<Tag>,
+    ) -> Page {
         Page {
             key: self.context.key.clone(),
             entry: kept.seal(window, self.recipe.route.settings(), &self.shared.headers),
@@ -130,6 +147,9 @@ impl Lead {
             maker: Maker::new(&self.recipe, for_head),
             covered,
             back_off: BackOff::default(),
+            tags: tags.into(),
+            render_micros: 0,
+            hits: Counter::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use super::lead::{Landing, Lead, Purpose, abandon, give_up_body};
 use super::outcome::{Head, Outcome};
 use crate::ledger::{Covered, Since};
 use crate::memory::{Page, PassNote, Slot};
+use crate::policy::reason::{Failed, Regenerated};
 use crate::policy::response::Pass;
 use crate::policy::tag::{MAX_TAGS, Tag};
 use crate::render::Notes;
@@ -62,7 +63,7 @@ impl Lead {
         if let Purpose::Regenerate { old, .. } = &self.purpose
             && !veto
         {
-            return self.regeneration_failed(old, reason.as_str());
+            return self.regeneration_failed(old, Failed::Refused(reason));
         }
         if reason == Pass::Capture && matches!(self.purpose, Purpose::First { .. }) {
             // No room now says nothing about the page.
@@ -104,13 +105,14 @@ impl Lead {
     }
 
     /// The old page stays, and is not tried again before its back-off is over.
-    fn regeneration_failed(&self, old: &Page, what: &'static str) {
+    fn regeneration_failed(&self, old: &Page, what: Failed) {
+        old.back_off.note(what);
         let failures = old.back_off.failed(self.shared.time.monotonic(), self.shared.noise(), self.began().generation);
         telemetry::regeneration_failed(&self.shared, &self.recipe, &self.context.key, what, failures);
     }
 
     /// A page that could not be made says nothing about whether it is shareable.
-    fn failed(&self, what: &'static str) {
+    fn failed(&self, what: Failed) {
         match &self.purpose {
             Purpose::Regenerate { old, .. } => return self.regeneration_failed(old, what),
             Purpose::LookAgain { was } => self.remember(*was),
@@ -121,6 +123,7 @@ impl Lead {
 
     /// Memory tier first, then the table, then the waiters.
     pub(super) fn land(&self, landing: Landing) {
+        let regenerated = self.regenerated(&landing);
         let outcome = match landing {
             Landing::Page(page, head) => self.keep(page, head),
             Landing::Found(page) => self.found(page),
@@ -138,31 +141,61 @@ impl Lead {
                 Outcome::Pass(Pass::NeedsVisitor)
             }
             Landing::Failure(failure) => {
-                self.failed("status");
+                self.failed(Failed::Status(failure.head.status.as_u16()));
                 Outcome::Failure(failure)
             }
             Landing::Broken(head) => {
-                self.failed("broken");
+                self.failed(Failed::Broken);
                 Outcome::Broken(head)
             }
             Landing::TimedOut => {
-                self.failed("timed-out");
+                self.failed(Failed::TimedOut);
                 Outcome::TimedOut
             }
             Landing::Panicked(panic) => {
-                self.failed("panicked");
+                self.failed(Failed::Panicked);
                 Outcome::Panicked(panic)
             }
             Landing::PassedOn(reason) => Outcome::Pass(reason),
             Landing::Abandoned => Outcome::Abandoned,
         };
-        telemetry::landed(&self.shared, &self.recipe, &self.context.key, &outcome, self.purpose.as_str());
+        let (route, key) = (&self.recipe.numbers, &self.context.key);
+        telemetry::landed(&self.shared, &self.recipe, key, &outcome, self.purpose.as_str(), self.took());
+        if let Some(what) = regenerated {
+            // Nor is it there if it did not fit.
+            let what = match outcome {
+                Outcome::Pass(reason @ Pass::TooLarge) => Regenerated::Failed(Failed::Refused(reason)),
+                _ => what,
+            };
+            telemetry::regenerated(&self.shared, route, key, what);
+        }
         self.give_back(&outcome);
         self.tell_exporter(&outcome);
         self.shared.flights.leave(&self.flight);
         self.flight.end(outcome);
         give_up_body(&self.flight);
         self.shared.landed.notify_waiters();
+    }
+
+    /// What this is for the old page, if there is one.
+    fn regenerated(&self, landing: &Landing) -> Option<Regenerated> {
+        let Purpose::Regenerate { old, .. } = &self.purpose else { return None };
+        Some(match landing {
+            Landing::Page(page, _) if page.entry.is_same(&old.entry) => Regenerated::Unchanged,
+            Landing::Page(..) => Regenerated::Ok,
+            Landing::Found(_) => Regenerated::Found,
+            Landing::LeftToOthers => Regenerated::Elsewhere,
+            Landing::Pass { reason, veto: true } => Regenerated::NotShared(*reason),
+            Landing::Pass { reason, veto: false } | Landing::PassedOn(reason) => {
+                Regenerated::Failed(Failed::Refused(*reason))
+            }
+            Landing::NeedsVisitor => Regenerated::Failed(Failed::Refused(Pass::NeedsVisitor)),
+            Landing::Failure(failure) => Regenerated::Failed(Failed::Status(failure.head.status.as_u16())),
+            Landing::Broken(_) => Regenerated::Failed(Failed::Broken),
+            Landing::TimedOut => Regenerated::Failed(Failed::TimedOut),
+            Landing::Panicked(_) => Regenerated::Failed(Failed::Panicked),
+            Landing::Abandoned => Regenerated::Abandoned,
+        })
     }
 
     fn keep(&self, page: Arc<Page>, head: Arc<Head>) -> Outcome {
@@ -187,10 +220,11 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
+        telemetry::in_flight(false);
         if !self.flight.has_ended() {
             if std::thread::panicking() {
                 // Outside of what is contained: the drop of a body, for example.
-                self.failed("panicked");
+                self.failed(Failed::Panicked);
             }
             self.give_back(&Outcome::Abandoned);
             self.tell_exporter(&Outcome::Abandoned);

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio::task::coop::unconstrained;
+use tracing::Instrument;
 
 use super::body::End;
 use super::capture::capture;
@@ -30,6 +31,7 @@ use crate::memory::Page;
 use crate::policy::response::{self, Pass};
 use crate::render::{RENDER, Recipe, RenderContext, RenderReason, Rendered, render_request};
 use crate::store::Version;
+use crate::telemetry;
 
 /// How many times the render timeout a render without visitors may take in all.
 pub(crate) const BACKGROUND_RENDERS: u32 = 4;
@@ -141,6 +143,8 @@ pub(crate) struct Lead {
     pub(super) known: AtomicBool,
     /// And that is of no use to anybody.
     pub(super) useless: OnceLock<Version>,
+    /// When the handler was asked.
+    asked_at: OnceLock<MonoTime>,
 }
 
 impl Lead {
@@ -155,6 +159,7 @@ impl Lead {
         let inner_path = key.parts().inner.into();
         let mode = recipe.route.settings().mode;
         let context = Arc::new(RenderContext::new(shared.id, key, recipe.pattern(), purpose.reason(), mode));
+        telemetry::in_flight(true);
         Self {
             begun: shared.next_render(),
             began_at: shared.time.monotonic(),
@@ -163,6 +168,7 @@ impl Lead {
             leased: AtomicBool::new(false),
             known: AtomicBool::new(false),
             useless: OnceLock::new(),
+            asked_at: OnceLock::new(),
             shared,
             flight,
             recipe,
@@ -176,7 +182,15 @@ impl Lead {
     pub(crate) fn spawn(self, runtime: &Handle, permit: Option<OwnedSemaphorePermit>) -> JoinHandle<()> {
         let tracker = self.shared.tracker.clone();
         let context = Arc::clone(&self.context);
-        tracker.spawn_on(RENDER.scope(context, self.run(permit)), runtime)
+        let regenerates = matches!(self.purpose, Purpose::Regenerate { .. });
+        let span = telemetry::span(&self.recipe, &self.context.key, self.purpose.as_str(), regenerates);
+        tracker.spawn_on(RENDER.scope(context, self.run(permit)).instrument(span), runtime)
+    }
+
+    /// How long the handler has taken, in microseconds, since it was asked.
+    pub(super) fn took(&self) -> Option<u64> {
+        let asked = self.asked_at.get()?;
+        Some(self.shared.time.monotonic().0.saturating_sub(asked.0))
     }
 
     async fn run(self, permit: Option<OwnedSemaphorePermit>) {
@@ -276,6 +290,7 @@ impl Lead {
         let Some(request) = render_request(&key.parts(), self.shared.public_host.as_ref()) else {
             return Err(Landing::Pass { reason: Pass::Rewritten, veto: false });
         };
+        let _ = self.asked_at.set(self.shared.time.monotonic());
         let render = contained(async {
             let renderer = Arc::clone(&self.recipe.renderer);
             renderer.render(request, &self.inner_path, &self.recipe, &self.context).await

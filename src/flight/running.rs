@@ -1,6 +1,6 @@
 //! The state that a leader and its waiters share.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use super::sync::{Mutex, MutexGuard};
 use super::waiter::Step;
 use crate::key::CacheKey;
 use crate::ledger::Since;
+use crate::policy::reason::Miss;
 
 /// One running render.
 pub(crate) struct Flight {
@@ -20,6 +21,8 @@ pub(crate) struct Flight {
     /// Marks up to this one do not hit what it brings.
     began: Since,
     started: Instant,
+    /// Why what the store has is of no use.
+    why: OnceLock<Miss>,
     state: Mutex<State>,
 }
 
@@ -73,6 +76,7 @@ impl Flight {
             key,
             began,
             started: Instant::now(),
+            why: OnceLock::new(),
             state: Mutex::new(State {
                 phase: Phase::Rendering,
                 body: Growing::default(),
@@ -89,6 +93,16 @@ impl Flight {
 
     pub(crate) fn began(&self) -> Since {
         self.began
+    }
+
+    /// Why there is no page, if the store has said.
+    pub(super) fn why(&self) -> Option<Miss> {
+        self.why.get().copied()
+    }
+
+    /// Before anybody is answered; what is said first counts.
+    pub(super) fn because(&self, why: Miss) {
+        let _ = self.why.set(why);
     }
 
     pub(super) fn is_streaming(&self) -> bool {

@@ -78,7 +78,11 @@ impl Lead {
         // Whoever finds it in the store does not know that page.
         let place = covered.place().filter(|_| beside.is_none());
         let kept = Kept { status, headers: &headers, body, besides: 0 };
-        Ok((self.brought(kept, window, false, covered), tags, place.map(|place| Made { place, begun: built_at.0 })))
+        Ok((
+            self.brought(kept, window, false, covered, tags.clone()),
+            tags,
+            place.map(|place| Made { place, begun: built_at.0 }),
+        ))
     }
 
     /// Whether there may have been a mark on what was built then that the store has forgotten.

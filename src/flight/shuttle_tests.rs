@@ -223,6 +223,7 @@ fn a_dropped_leader_tells_everybody() {
                     Entered::Follow(waiter) => waiter,
                     Entered::Lead(waiter, flight) => {
                         let recipe = Arc::new(Recipe {
+                            numbers: shared.routes.of("/"),
                             renderer: Arc::new(Nobody),
                             layer: LayerId::new(0),
                             route: RouteConfig::revalidate(Duration::from_secs(1)),

@@ -17,6 +17,7 @@ use super::outcome::{Head, Outcome};
 use super::running::{Flight, Verdict, Wants};
 use crate::key::CacheKey;
 use crate::ledger::Since;
+use crate::policy::reason::Miss;
 use crate::testing::rules::{Rule, holds};
 
 /// A visitor who waits for a flight or reads along. Dropping it leaves; the last one to leave wakes the leader.
@@ -66,6 +67,15 @@ impl Waiter {
     /// along for as long as he likes.
     pub(crate) fn patience(&self, limit: Duration) -> Option<Instant> {
         if self.late { self.flight.started().checked_add(limit) } else { None }
+    }
+
+    /// Why there is no page, if the flight has found out more than the memory tier knew.
+    pub(crate) fn why(&self) -> Option<Miss> {
+        self.flight.why()
+    }
+
+    pub(crate) fn key(&self) -> &CacheKey {
+        self.flight.key()
     }
 
     /// Whether the head is out.

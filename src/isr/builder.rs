@@ -19,6 +19,7 @@ use crate::memory::{DEFAULT_MEMORY_BYTES, Memory};
 use crate::policy::profile::ResponseHeaders;
 use crate::prerender::{SeedBed, Seeds};
 use crate::store::{Deadlines, Store};
+use crate::telemetry::Events;
 
 /// Default of [`IsrBuilder::render_timeout`].
 const RENDER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -243,7 +244,7 @@ impl IsrBuilder {
     }
 
     /// The store and its settings; `None` where nothing is kept.
-    fn backing(&mut self) -> Result<Option<Arc<Backing>>, ConfigError> {
+    fn backing(&mut self, events: &Arc<Events>) -> Result<Option<Arc<Backing>>, ConfigError> {
         let Deadlines { read, begin, write } = self.store_deadlines;
         for (setting, duration, least) in [
             ("coherence", self.coherence, Duration::from_millis(10)),
@@ -263,7 +264,8 @@ impl IsrBuilder {
             keys: SigningKeys::new(&self.signing_keys.0)?,
         };
         let store = self.store.take().filter(|_| self.mode == Mode::Production);
-        Ok(store.map(|AnyStore(store)| Arc::new(Backing::new(store, options, self.memory_bytes / 4))))
+        let waiting = self.memory_bytes / 4;
+        Ok(store.map(|AnyStore(store)| Arc::new(Backing::new(store, options, waiting, Arc::clone(events)))))
     }
 
     /// Makes the handle. Starts nothing: tasks are spawned on the runtime of the request that causes them, which needs
@@ -287,7 +289,8 @@ impl IsrBuilder {
         if self.max_marks == 0 {
             return Err(ConfigError::new("max_marks", "at least 1", 0));
         }
-        let backing = self.backing()?;
+        let events = Arc::default();
+        let backing = self.backing(&events)?;
         // Where no store is shared there is nothing to keep apart without an id.
         let env = |name: &str| std::env::var_os(name);
         let chosen = self.ids.chosen(env)?;
@@ -317,6 +320,7 @@ impl IsrBuilder {
             memory,
             backing,
             seeds,
+            events,
         })))
     }
 }

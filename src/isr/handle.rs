@@ -101,7 +101,7 @@ impl Isr {
             waiting_writes: shared.backing.as_ref().map_or(0, |backing| backing.writes.len()),
             unsent_marks: shared.backing.as_ref().map_or(0, |backing| backing.unsent_marks()),
             store_circuit_open: shared.backing.as_ref().is_some_and(|backing| backing.guard.is_open()),
-            ..shared.counters.snapshot()
+            ..shared.counters.snapshot(&shared.routes)
         }
     }
 }

@@ -13,18 +13,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::builder::Mode;
-use crate::backing::Backing;
-use crate::clock::Time;
+use crate::backing::{Backing, Trust};
+use crate::clock::{MonoTime, Time};
 use crate::data::Computations;
 use crate::flight::{Beliefs, CaptureBudget, Table, Warnings};
 use crate::key::{CacheKey, Chosen};
 use crate::ledger::Ledger;
-use crate::memory::Memory;
+use crate::memory::{Memory, Standing};
 use crate::policy::profile::ResponseHeaders;
 use crate::prerender::SeedBed;
 use crate::render::{LayerId, Registry};
 use crate::store::StoreKey;
-use crate::telemetry::Counters;
+use crate::telemetry::{Counters, Events, Held, Routes};
 
 /// The state behind a handle.
 pub(crate) struct Shared {
@@ -58,6 +58,10 @@ pub(crate) struct Shared {
     /// A flight has landed.
     pub(crate) landed: Notify,
     pub(crate) counters: Counters,
+    pub(crate) routes: Routes,
+    pub(crate) events: Arc<Events>,
+    /// What the metrics know of the memory tier.
+    pub(crate) held: Held,
     pub(crate) tracker: TaskTracker,
     /// Cancelled when the patience of a shutdown ends.
     pub(crate) stop: CancellationToken,
@@ -98,6 +102,9 @@ impl Shared {
             layers: AtomicU64::new(0),
             timers: Mutex::default(),
             counters: Counters::default(),
+            routes: Routes::default(),
+            events: settings.events,
+            held: Held::default(),
             tracker: TaskTracker::new(),
             stop: CancellationToken::new(),
             closing: AtomicBool::new(false),
@@ -142,6 +149,12 @@ impl Shared {
         })
     }
 
+    /// What something that is kept is good for, as far as can be known now. Asks nobody.
+    pub(crate) fn temper(&self, standing: Standing, began: MonoTime) -> Standing {
+        let trust = self.backing.as_ref().map_or(Trust::Verified, |backing| backing.trust(self.time.monotonic()));
+        trust.temper(standing, began)
+    }
+
     /// Under which name the store has something.
     pub(crate) fn store_key(&self, key: &CacheKey) -> StoreKey {
         StoreKey::of(&key.storage_key(&self.scope))
@@ -183,4 +196,5 @@ pub(super) struct Settings {
     pub(super) memory: Memory,
     pub(super) backing: Option<Arc<Backing>>,
     pub(super) seeds: Option<Arc<SeedBed>>,
+    pub(super) events: Arc<Events>,
 }

@@ -35,7 +35,7 @@ impl Isr {
     pub async fn shutdown(&self, limit: Duration) -> ShutdownReport {
         let shared = &self.shared;
         shared.closing.store(true, Ordering::Relaxed);
-        let lost = || usize::try_from(shared.counters.snapshot().store_unwritten).unwrap_or(usize::MAX);
+        let lost = || usize::try_from(shared.counters.store_unwritten.get()).unwrap_or(usize::MAX);
         let lost_before = lost();
         backing::catch_up(shared, usize::MAX);
         shared.tracker.close();

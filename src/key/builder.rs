@@ -38,6 +38,14 @@ pub(crate) fn original_uri(request: &Request) -> &Uri {
     request.extensions().get::<OriginalUri>().map_or(request.uri(), |uri| &uri.0)
 }
 
+/// Where axum's routing stood: the pattern, and the nest if that has taken its prefix off the path.
+pub(crate) fn routed(request: &Request) -> (Option<MatchedPath>, Option<NestedPath>) {
+    let extensions = request.extensions();
+    // As in the key: a nest has taken its prefix off the path, or there is none.
+    let stripped = original_uri(request).path() != request.uri().path();
+    (extensions.get().cloned(), extensions.get().filter(|_| stripped).cloned())
+}
+
 /// Builds the key of a request.
 #[inline]
 pub(crate) fn build<'k>(buffer: &'k mut KeyBuffer, request: &Request, route: &RouteConfig) -> Result<&'k [u8], Bypass> {

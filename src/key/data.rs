@@ -40,7 +40,7 @@ impl DataKey {
 }
 
 /// The name in a key of data.
-pub(super) fn name(key: &[u8]) -> Option<&str> {
+pub(crate) fn name(key: &[u8]) -> Option<&str> {
     let [DATA, high, low, rest @ ..] = key else {
         return None;
     };

@@ -35,9 +35,11 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use builder::{KeyBuffer, build, of_parts, original_uri, owned};
-pub(crate) use data::DataKey;
+pub(crate) use builder::{KeyBuffer, build, of_parts, original_uri, owned, routed};
+pub(crate) use data::{DataKey, name as data_name};
 pub(crate) use parts::Parts;
+#[cfg(feature = "admin")]
+pub(crate) use parts::shown_path;
 pub(crate) use scope::{Chosen, Ids, checked as check_id};
 pub(crate) use storage::{CacheKey, hex};
 

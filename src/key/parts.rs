@@ -36,6 +36,20 @@ impl<'k> Parts<'k> {
     }
 }
 
+/// The path of a page's key, or the name in that of data, without reading the rest.
+#[cfg(feature = "admin")]
+pub(crate) fn shown_path(key: &[u8]) -> &str {
+    if let Some(name) = super::data::name(key) {
+        return name;
+    }
+    let length = |field: usize| Some(usize::from(u16::from_be_bytes([*key.get(2 * field)?, *key.get(2 * field + 1)?])));
+    let path = || {
+        let from = START + length(0)? + length(1)? + length(2)?;
+        key.get(from..from + length(3)?)
+    };
+    path().and_then(|path| std::str::from_utf8(path).ok()).unwrap_or_default()
+}
+
 fn text<'k>(rest: &mut &'k [u8], length: [u8; 2]) -> Option<&'k str> {
     let (bytes, tail) = rest.split_at_checked(usize::from(u16::from_be_bytes(length)))?;
     *rest = tail;

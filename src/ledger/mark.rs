@@ -143,6 +143,18 @@ impl Target {
         Ok(Self::Route(pattern.to_owned()))
     }
 
+    /// What it names, in a word.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Everything => "everything",
+            Self::Tag(_) => "tag",
+            Self::Path(_) => "path",
+            Self::Prefix(_) => "prefix",
+            Self::Route(_) => "route",
+        }
+    }
+
     /// The kind and the text; the name of an entry's part is the same pair.
     pub(super) fn parts(&self) -> (Kind, &str) {
         match self {

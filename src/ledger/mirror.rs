@@ -277,6 +277,11 @@ impl Mirror {
         stamps.filter(|stamp| *stamp <= limit).max().unwrap_or(0)
     }
 
+    /// The newest marks on one thing; on everything, if it has no name.
+    pub(super) fn on(&self, name: Option<Name>) -> Marked {
+        name.map_or(self.everything, |name| self.marks.get(&name).copied().unwrap_or_default())
+    }
+
     /// The newest marks that hit something of these names.
     pub(super) fn newest(&self, names: &[Name]) -> Marked {
         let mut newest = self.everything;

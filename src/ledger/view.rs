@@ -144,6 +144,13 @@ impl View {
         self.mirror.read().unwrap_or_else(PoisonError::into_inner).newest(names)
     }
 
+    /// When something was revalidated and expired last, by stamps of the ledger; zero for never, or not any more.
+    pub(crate) fn stamps(&self, target: &Target) -> [u64; 2] {
+        let name = (*target != Target::Everything).then(|| self.name(target));
+        let on = self.mirror.read().unwrap_or_else(PoisonError::into_inner).on(name);
+        [on.revalidate.stamp, on.expire.stamp]
+    }
+
     /// What a target is called among the names of what it covers.
     pub(crate) fn name(&self, target: &Target) -> Name {
         self.namer.of(target)

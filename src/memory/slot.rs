@@ -10,8 +10,11 @@ use crate::entry::Entry;
 use crate::key::CacheKey;
 use crate::ledger::{Covered, Generation};
 use crate::policy::freshness::back_off;
+use crate::policy::reason::Failed;
 use crate::policy::response::Pass;
+use crate::policy::tag::Tag;
 use crate::render::Maker;
+use crate::telemetry::Counter;
 use crate::testing::rules::{Rule, holds};
 
 /// What one item costs besides the structs and bytes that are weighed: four reference counts (page, key, and the buffers
@@ -32,12 +35,20 @@ pub(crate) struct Page {
     pub(crate) maker: Maker,
     pub(crate) covered: Covered,
     pub(crate) back_off: BackOff,
+    /// Its route's and its render's.
+    pub(crate) tags: Box<[Tag]>,
+    /// How long its render took, in microseconds; zero for what was not rendered here.
+    pub(crate) render_micros: u64,
+    /// How often it was served as HIT or STALE.
+    pub(crate) hits: Counter,
 }
 
 /// How long to wait after failures.
 #[derive(Default)]
 pub(crate) struct BackOff {
     failures: AtomicU32,
+    /// What the last one was, if that is known here.
+    last: AtomicU32,
     /// `MonoTime`; not again before it, unless something was marked since.
     retry_at: AtomicU64,
     /// The generation in which the last failure began.
@@ -61,6 +72,27 @@ impl BackOff {
     pub(crate) fn wait(&self, now: MonoTime, pause: Duration, began: Generation) {
         self.retry_at.fetch_max(now.after(pause).0, Ordering::Relaxed);
         self.began.fetch_max(began.0, Ordering::Relaxed);
+    }
+
+    /// How many there were in a row.
+    #[cfg(feature = "admin")]
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// How many failures there were in a row, and how long it is until the next try.
+    pub(crate) fn state(&self, now: MonoTime) -> (u32, Duration) {
+        let wait = self.retry_at.load(Ordering::Relaxed).saturating_sub(now.0);
+        (self.failures.load(Ordering::Relaxed), Duration::from_micros(wait))
+    }
+
+    /// What the last failure was.
+    pub(crate) fn note(&self, what: Failed) {
+        self.last.store(what.to_bits(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn last(&self) -> Option<Failed> {
+        Failed::from_bits(self.last.load(Ordering::Relaxed))
     }
 
     /// Counts a failure of what began in a generation. Returns how many there were in a row.
@@ -99,10 +131,11 @@ impl Slot {
     }
 
     /// Bytes of memory that it keeps, its key included.
-    pub(super) fn weight(&self, key: &CacheKey) -> u64 {
+    pub(crate) fn weight(&self, key: &CacheKey) -> u64 {
         let weight = match self {
             Self::Page(page) => {
-                let heap = page.entry.weight() + page.covered.heap_bytes() + page.maker.heap_bytes();
+                let tags = Tag::heap_bytes(&page.tags);
+                let heap = page.entry.weight() + page.covered.heap_bytes() + page.maker.heap_bytes() + tags;
                 size_of::<Page>() - size_of::<Entry>() + heap + ITEM_BYTES
             }
             Self::Pass(note) => size_of::<PassNote>() + note.covered.heap_bytes() + NOTE_BYTES,

@@ -102,12 +102,23 @@ impl<B: BuildHasher + Clone + Default> Memory<B> {
         self.cache.iter().filter(|(_, slot)| covers(slot)).map(|(key, _)| key).collect()
     }
 
+    /// Everything that is held now. Locks a shard, for reading, for one item at a time.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (CacheKey, Slot)> {
+        self.cache.iter()
+    }
+
     pub(crate) fn clear(&self) {
         self.cache.clear();
     }
 
     pub(crate) fn items(&self) -> usize {
         self.cache.len()
+    }
+
+    /// What they may weigh at most.
+    #[cfg(feature = "admin")]
+    pub(crate) fn limit(&self) -> u64 {
+        self.cache.capacity()
     }
 
     pub(crate) fn weight(&self) -> u64 {

@@ -71,7 +71,7 @@ impl Value {
 
     /// Bytes of memory that it keeps, without its key and its own reference counts.
     pub(super) fn weight(&self) -> usize {
-        let tags: usize = self.tags.iter().map(|tag| size_of::<Tag>() + tag.as_str().len()).sum();
+        let tags = Tag::heap_bytes(&self.tags);
         size_of::<Self>() + 4 * MAX_FAILURE + self.body.len() + tags + self.covered.heap_bytes()
     }
 }

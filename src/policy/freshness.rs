@@ -124,6 +124,12 @@ impl Window {
         now.0.saturating_sub(self.rendered_at.0) / 1_000_000
     }
 
+    /// The same in milliseconds.
+    #[inline]
+    pub(crate) fn age_millis(&self, now: WallTime) -> u64 {
+        now.0.saturating_sub(self.rendered_at.0) / 1_000
+    }
+
     /// Seconds of freshness in all; `None` for `Revalidate::Never`.
     pub(crate) fn fresh_secs(&self) -> Option<u64> {
         (self.fresh_for != u64::MAX).then_some(self.fresh_for / 1_000_000)
@@ -134,10 +140,23 @@ impl Window {
         (self.kept_for - self.fresh_for) / 1_000_000
     }
 
-    /// Seconds until the entry turns stale.
-    pub(crate) fn ttl_secs(&self, now: WallTime) -> u64 {
+    /// Seconds until the entry turns stale, or since it did (RFC 9211 §2.4).
+    pub(crate) fn ttl_secs(&self, now: WallTime) -> i64 {
         let age = now.0.saturating_sub(self.rendered_at.0);
-        self.fresh_for.saturating_sub(age) / 1_000_000
+        match self.fresh_for.checked_sub(age) {
+            Some(left) => i64::try_from(left / 1_000_000).unwrap_or(i64::MAX),
+            None => -i64::try_from((age - self.fresh_for) / 1_000_000).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// How long it is fresh; `None`: until it is invalidated.
+    pub(crate) fn fresh_for(&self) -> Option<Duration> {
+        (self.fresh_for != u64::MAX).then(|| Duration::from_micros(self.fresh_for))
+    }
+
+    /// How long it may be served at all; `None`: until it is invalidated.
+    pub(crate) fn kept_for(&self) -> Option<Duration> {
+        (self.kept_for != u64::MAX).then(|| Duration::from_micros(self.kept_for))
     }
 
     /// Seconds until the entry expires.

@@ -8,6 +8,7 @@
 //! - `cache_control`: the header values that tell caches further out what we enforce.
 //! - `profile`: which headers the cache adds to its answers.
 //! - `status`: MISS, HIT, STALE.
+//! - `reason`: why something happened, in one vocabulary.
 //! - `tag`: names that pages carry.
 //! - `conditional`: `If-None-Match`.
 
@@ -16,6 +17,7 @@ pub(crate) mod conditional;
 pub(crate) mod freshness;
 pub(crate) mod life;
 pub(crate) mod profile;
+pub(crate) mod reason;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod route;

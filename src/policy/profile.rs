@@ -58,10 +58,10 @@ impl ResponseHeaders {
         Self { state: Some(name), ..self }
     }
 
-    /// Adds what helps to find out why a page is not cached: `ttl` and `detail` in `Cache-Status` (RFC 9211), which is
-    /// then also sent with answers that were passed or bypassed.
+    /// Adds what helps to find out why a page is cached or not: `ttl`, `detail` (a reason, see [`Reason`](crate::stats::Reason)) and
+    /// `key` in `Cache-Status` (RFC 9211), which is then also sent with answers that were passed or bypassed.
     ///
-    /// Off by default: it tells strangers how the site works.
+    /// Off by default: it tells strangers how the site works, what is cached, and what makes its variants.
     pub fn debug(self) -> Self {
         Self { cache_status: true, debug: true, ..self }
     }

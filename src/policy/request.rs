@@ -7,36 +7,55 @@ use http_body::Body as _;
 use super::route::{Dynamic, RouteConfig};
 
 /// Why a request went to its handler without a look-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bypass {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Bypass {
+    /// Neither the layer nor the request has a [`RouteConfig`].
+    NoConfig,
+    /// The configuration cannot work, which was logged as an error.
     InvalidConfig,
+    /// Another method than `GET` and `HEAD`.
     Method,
+    /// The request has a body.
     Body,
+    /// It has `Range`.
     Range,
+    /// It has `If-Match` or `If-Unmodified-Since`.
     Precondition,
+    /// It has `Upgrade`.
     Upgrade,
+    /// The route is never cached: [`Dynamic::ForceDynamic`], or a time to revalidate of zero.
     Dynamic,
+    /// More than 1,024 bytes of the request would be in its key.
     KeyTooLong,
+    /// More than 32 key inputs.
     TooManyInputs,
+    /// A declared header or cookie is no text.
     HeaderValue,
+    /// The host is declared, and there are several, or none that could be one.
     HostValue,
+    /// The path does not begin with `/`.
     Path,
-    /// Path parameters without a pattern.
+    /// Path parameters without a pattern: the layer stands outside of a nest that has some.
     NestParameters,
     /// An extension panicked when it was cloned.
     Share,
-    /// No runtime, or one without timers.
+    /// No tokio runtime, or one without timers.
     NoRuntime,
+    /// [`Isr::shutdown`](crate::Isr::shutdown) has begun.
     Shutdown,
-    /// An outer layer, or the render this request belongs to, has already decided.
+    /// A layer further out, or the render that this request belongs to, has decided already.
     Inner,
     /// Asked for inside the render of its own key.
     Recursion,
 }
 
 impl Bypass {
-    pub(crate) fn as_str(self) -> &'static str {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
+            Self::NoConfig => "no-config",
             Self::InvalidConfig => "invalid-config",
             Self::Method => "method",
             Self::Body => "body",

@@ -5,23 +5,34 @@ use http::{HeaderMap, StatusCode, header};
 use super::route::Settings;
 
 /// Why a page is not shared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pass {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Pass {
     /// The handler asked for the visitor's own request.
     Dynamic,
     /// `Render::no_store`, or a lifetime of zero.
     NoStore,
     /// `Render::tag` with something that is no tag, or too many.
     Tags,
+    /// It has `Set-Cookie`.
     SetCookie,
+    /// Its handler says itself how it may be kept: `Cache-Control`, `Expires`, `Pragma`, or the like for CDNs.
     CacheControl,
+    /// It has `Clear-Site-Data`.
     ClearSiteData,
+    /// It has `Vary` on something that is not in the key.
     Vary,
+    /// Its Content-Security-Policy has a nonce.
     Nonce,
+    /// It is a part of something.
     ContentRange,
+    /// It is a conversation: events, gRPC.
     ContentType,
+    /// Its body has trailers.
     Trailers,
+    /// A status that is not kept.
     Status,
+    /// Its body is larger than `max_body_bytes`, or than what the memory tier can hold.
     TooLarge,
     /// Too many bytes are being captured at the same time.
     Capture,
@@ -42,7 +53,34 @@ pub(crate) enum Pass {
 }
 
 impl Pass {
-    pub(crate) fn as_str(self) -> &'static str {
+    /// All of them.
+    pub(crate) const ALL: [Self; 21] = [
+        Self::Dynamic,
+        Self::NoStore,
+        Self::Tags,
+        Self::SetCookie,
+        Self::CacheControl,
+        Self::ClearSiteData,
+        Self::Vary,
+        Self::Nonce,
+        Self::ContentRange,
+        Self::ContentType,
+        Self::Trailers,
+        Self::Status,
+        Self::TooLarge,
+        Self::Capture,
+        Self::Broken,
+        Self::NeedsVisitor,
+        Self::Rewritten,
+        Self::Head,
+        Self::Waiters,
+        Self::Abandoned,
+        Self::Overtaken,
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Dynamic => "dynamic",
             Self::NoStore => "no-store",

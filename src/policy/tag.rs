@@ -38,6 +38,13 @@ impl Tag {
     }
 }
 
+impl Tag {
+    /// Bytes that several of them keep.
+    pub(crate) fn heap_bytes(tags: &[Self]) -> usize {
+        tags.iter().map(|tag| size_of::<Self>() + tag.as_str().len()).sum()
+    }
+}
+
 impl AsRef<str> for Tag {
     fn as_ref(&self) -> &str {
         &self.0

@@ -18,7 +18,7 @@ mod reroute;
 pub use context::RenderReason;
 pub(crate) use context::{Marker, Notes, RENDER, RenderContext, Work};
 pub use extract::{DynamicRejection, DynamicRequest, Render};
-pub(crate) use recipe::{Recipe, Rendered, Renderer};
+pub(crate) use recipe::{Recipe, Rendered, Renderer, pattern};
 pub(crate) use registry::{LayerId, Maker, Registry};
 pub(crate) use request::render_request;
 pub(crate) use reroute::reroute;

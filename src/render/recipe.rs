@@ -11,6 +11,7 @@ use http::Extensions;
 use super::context::RenderContext;
 use super::registry::LayerId;
 use crate::policy::route::RouteConfig;
+use crate::telemetry::Route;
 
 /// What came of rendering.
 pub(crate) enum Rendered {
@@ -48,6 +49,8 @@ pub(crate) struct Recipe {
     pub(crate) matched: Option<MatchedPath>,
     pub(crate) nested: Option<NestedPath>,
     pub(crate) shared: Arc<Extensions>,
+    /// What is counted of its route.
+    pub(crate) numbers: Arc<Route>,
 }
 
 impl Recipe {
@@ -59,10 +62,11 @@ impl Recipe {
 
     /// The route's pattern for people: logs and warnings.
     pub(crate) fn pattern(&self) -> &str {
-        match (&self.matched, &self.nested) {
-            (Some(matched), _) => matched.as_str(),
-            (None, Some(nested)) => nested.as_str(),
-            (None, None) => "",
-        }
+        pattern(self.matched.as_ref(), self.nested.as_ref())
     }
+}
+
+/// A route's pattern for people, by where axum's routing stood.
+pub(crate) fn pattern<'p>(matched: Option<&'p MatchedPath>, nested: Option<&'p NestedPath>) -> &'p str {
+    matched.map(MatchedPath::as_str).or_else(|| nested.map(NestedPath::as_str)).unwrap_or_default()
 }

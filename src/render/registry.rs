@@ -14,6 +14,7 @@ use axum::extract::{MatchedPath, NestedPath};
 use super::recipe::{Recipe, Renderer};
 use crate::key::CacheKey;
 use crate::policy::route::RouteConfig;
+use crate::telemetry::Route;
 
 /// Kinds of pages come from the application's routers and from what visitors choose, such as hosts. Beyond this many, some
 /// are forgotten: their pages are rendered again by who rendered them, as long as that is there.
@@ -51,6 +52,7 @@ pub(crate) struct Maker {
     given: bool,
     /// A HEAD may have a handler of its own: whoever makes pages for GETs does not leave them to it.
     for_head: bool,
+    numbers: Arc<Route>,
 }
 
 impl Maker {
@@ -63,7 +65,14 @@ impl Maker {
             route: recipe.route.clone(),
             given: recipe.given,
             for_head,
+            numbers: Arc::clone(&recipe.numbers),
         }
+    }
+
+    /// What is counted of its route.
+    #[inline]
+    pub(crate) fn numbers(&self) -> &Arc<Route> {
+        &self.numbers
     }
 
     pub(crate) fn is_for_head(&self) -> bool {
@@ -141,6 +150,7 @@ impl Registry {
             given: maker.given,
             matched: maker.matched.clone(),
             nested: maker.nested.clone(),
+            numbers: Arc::clone(&maker.numbers),
         }))
     }
 

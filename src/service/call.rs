@@ -19,6 +19,7 @@ use crate::future::ResponseFuture;
 use crate::isr::Shared;
 use crate::key::{self, KeyBuffer};
 use crate::layer::State;
+use crate::policy::reason::Reason;
 use crate::policy::request::{Bypass, examine};
 use crate::policy::route::{Dynamic, RouteConfig};
 use crate::render::Marker;
@@ -121,7 +122,7 @@ impl<S: Bounds> Core<S> {
             return self.prerender(request, prerendering, &found);
         }
         let Some(route) = given.or(self.layer.route()) else {
-            return ResponseFuture::own(S::clone(&self.service), request, None);
+            return self.unconfigured(request);
         };
         match self.decide(&request, route, given.is_some() || self.layer.refused, Asked::No) {
             Found::Answer(response) => ResponseFuture::ready(response),
@@ -129,11 +130,11 @@ impl<S: Bounds> Core<S> {
                 telemetry::passed(self.shared(), &request, reason);
                 let route = route.clone();
                 let mode = route.settings().mode;
-                self.own(request, route, mode, reason.as_str())
+                self.own(request, route, mode, Reason::Pass(reason))
             }
-            Found::Wait(waiter, admitted) => {
+            Found::Wait(waiter, admitted, why) => {
                 let route = route.clone();
-                let visit = Visit { core: Arc::clone(self), request, route, admitted, waiter };
+                let visit = Visit { core: Arc::clone(self), request, route, admitted, waiter, why };
                 ResponseFuture::flow(Box::pin(visit.run()))
             }
             Found::Unverified => {
@@ -143,11 +144,11 @@ impl<S: Bounds> Core<S> {
             // The layer that decided has marked it, and noted it.
             Found::Bypass(Bypass::Inner) => ResponseFuture::own(S::clone(&self.service), request, None),
             Found::Bypass(reason) => {
-                telemetry::bypassed(self.shared(), &request, reason);
+                telemetry::bypassed(self.shared(), &request, self.layer.id.number(), Some(route), reason);
                 let route = route.clone();
                 // What a page may ask for says nothing about other methods.
                 let mode = if reason == Bypass::Method { Dynamic::Auto } else { route.settings().mode };
-                self.own(request, route, mode, reason.as_str())
+                self.own(request, route, mode, Reason::Bypass(reason))
             }
         }
     }
@@ -196,14 +197,18 @@ impl<S: Bounds> Core<S> {
         Err(Bypass::InvalidConfig)
     }
 
-    /// The visitor's own request.
-    fn own(&self, mut request: Request, route: RouteConfig, mode: Dynamic, reason: &'static str) -> ResponseFuture<S> {
-        Marker::Visitor(mode).put(request.extensions_mut(), route);
-        ResponseFuture::own(S::clone(&self.service), request, self.note(reason))
+    /// Nobody has said how to cache this.
+    #[cold]
+    fn unconfigured(&self, request: Request) -> ResponseFuture<S> {
+        telemetry::bypassed(self.shared(), &request, self.layer.id.number(), None, Bypass::NoConfig);
+        let note = self.note(Reason::Bypass(Bypass::NoConfig), None);
+        ResponseFuture::own(S::clone(&self.service), request, note)
     }
 
-    /// What `Cache-Status` says of a request that went on, in debug mode.
-    pub(super) fn note(&self, reason: &'static str) -> Option<&'static str> {
-        self.shared().headers.debug.then_some(reason)
+    /// The visitor's own request.
+    fn own(&self, mut request: Request, route: RouteConfig, mode: Dynamic, reason: Reason) -> ResponseFuture<S> {
+        let note = self.note_of(reason, &request, &route);
+        Marker::Visitor(mode).put(request.extensions_mut(), route);
+        ResponseFuture::own(S::clone(&self.service), request, note)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{FromRequestParts, MatchedPath, NestedPath, RawPathParams, Request};
+use axum::extract::{FromRequestParts, NestedPath, RawPathParams, Request};
 use axum::response::Response;
 use http::Extensions;
 use tokio::runtime::Handle;
@@ -22,10 +22,12 @@ use crate::isr::Mode;
 use crate::key::{self, CacheKey};
 use crate::ledger::{Generation, Verdict, View};
 use crate::memory::{Page, PassNote, Slot, Standing};
+use crate::policy::freshness::Freshness;
+use crate::policy::reason::{Miss, Stale};
 use crate::policy::request::{Admitted, Bypass};
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
-use crate::render::{Recipe, RenderContext};
+use crate::render::{Recipe, RenderContext, pattern};
 use crate::telemetry;
 use crate::testing::rules::{Rule, holds};
 
@@ -44,7 +46,7 @@ pub(super) enum Found {
     Answer(Response),
     /// The page is not shared: the visitor's own request goes to the handler.
     Own(Pass),
-    Wait(Waiter, Admitted),
+    Wait(Waiter, Admitted, Miss),
     /// There is a page, and nobody knows whether it was invalidated elsewhere: the store's ledger has to be asked.
     Unverified,
     /// The cache has nothing to do with this request.
@@ -61,6 +63,7 @@ impl<S: Bounds> Core<S> {
         admitted: Admitted,
         asked: Asked,
     ) -> Found {
+        let mut why = Miss::Cold;
         if self.shared().mode == Mode::Production
             && let Some(slot) = self.shared().memory.get(key)
         {
@@ -75,11 +78,17 @@ impl<S: Bounds> Core<S> {
                         }
                         Standing::Fresh => return self.serve(&page, Served::Hit, now, request, admitted),
                         Standing::Stale(marked) => {
-                            let stale = self.serve(&page, Served::Stale, now, request, admitted);
+                            let stale = self.serve(
+                                &page,
+                                Served::Stale(stale_because(&page, marked, now)),
+                                now,
+                                request,
+                                admitted,
+                            );
                             self.regenerate(&page, marked, request, route, admitted);
                             return stale;
                         }
-                        Standing::Gone => {}
+                        Standing::Gone => why = gone(&page, now),
                     }
                 }
                 Slot::Pass(note) if self.still_passes(&note) => {
@@ -89,10 +98,11 @@ impl<S: Bounds> Core<S> {
                     }
                     return Found::Own(note.reason);
                 }
-                Slot::Pass(_) | Slot::Value(_) => {}
+                Slot::Pass(_) => why = Miss::Invalidated,
+                Slot::Value(_) => {}
             }
         }
-        self.wait(key, request, route, admitted, asked).unwrap_or_else(Found::Bypass)
+        self.wait(key, request, route, admitted, asked, why).unwrap_or_else(Found::Bypass)
     }
 
     pub(super) fn view(&self) -> &View {
@@ -125,9 +135,13 @@ impl<S: Bounds> Core<S> {
         request: &Request,
         admitted: Admitted,
     ) -> Response {
-        telemetry::served(self.shared(), request, served);
+        telemetry::served(self.shared(), request, page, served, now);
         let wanted = Wanted { admitted, headers: request.headers() };
-        answer(&page.entry, served, now, &wanted, &self.shared().headers)
+        let mut response = answer(&page.entry, served, now, &wanted, &self.shared().headers);
+        if self.shared().headers.debug {
+            self.tell_of_page(&mut response, page, served, now);
+        }
+        response
     }
 
     /// A place in the flight of this key; if there is none, the lead.
@@ -139,6 +153,7 @@ impl<S: Bounds> Core<S> {
         route: &RouteConfig,
         admitted: Admitted,
         asked: Asked,
+        why: Miss,
     ) -> Result<Found, Bypass> {
         if self.shared().mode == Mode::Development {
             return self.show(key, request, route, admitted);
@@ -158,7 +173,7 @@ impl<S: Bounds> Core<S> {
         let arrived = self.view().since();
         let table_key = if admitted.head {
             if let Some(place) = shared.flights.follow(key, arrived) {
-                return Ok(place.map_or(Found::Own(Pass::Waiters), |waiter| Found::Wait(waiter, admitted)));
+                return Ok(place.map_or(Found::Own(Pass::Waiters), |waiter| Found::Wait(waiter, admitted, why)));
             }
             if let Some(Slot::Pass(note)) = shared.memory.get(&head_key)
                 && shared.time.monotonic() < note.until
@@ -175,7 +190,7 @@ impl<S: Bounds> Core<S> {
             let page = shared.memory.page(key)?;
             let served = match self.standing(&page, now, trust) {
                 Standing::Fresh => Served::Hit,
-                Standing::Stale(_) => Served::Stale,
+                Standing::Stale(marked) => Served::Stale(stale_because(&page, marked, now)),
                 Standing::Gone => return None,
             };
             Some((page, served))
@@ -183,12 +198,12 @@ impl<S: Bounds> Core<S> {
         Ok(match shared.flights.enter(table_key, arrived, find) {
             // Not under the lock: whoever listens to events may ask for the numbers.
             Entered::Found((page, served)) => self.serve(&page, served, now, request, admitted),
-            Entered::Follow(waiter) => Found::Wait(waiter, admitted),
+            Entered::Follow(waiter) => Found::Wait(waiter, admitted, why),
             Entered::Full => Found::Own(Pass::Waiters),
             Entered::Lead(waiter, flight) => {
                 let purpose = Purpose::First { head: admitted.head };
                 self.lead(flight, CacheKey::new(key), request, route, purpose)?.spawn(&runtime, None);
-                Found::Wait(waiter, admitted)
+                Found::Wait(waiter, admitted, why)
             }
         })
     }
@@ -206,7 +221,7 @@ impl<S: Bounds> Core<S> {
         let key = CacheKey::new(key);
         let (flight, waiter) = lone_flight(key.clone(), self.view().since()).ok_or(Bypass::NoRuntime)?;
         self.lead(flight, key, request, route, Purpose::Show)?.spawn(&runtime, None);
-        Ok(Found::Wait(waiter, admitted))
+        Ok(Found::Wait(waiter, admitted, Miss::Development))
     }
 
     /// Renders a stale page again in the background, unless somebody does, or it is too early after a failure, or there
@@ -303,16 +318,15 @@ impl<S: Bounds> Core<S> {
         request: &Request,
         route: &RouteConfig,
     ) -> Result<Arc<Recipe>, Bypass> {
-        let extensions = request.extensions();
-        let matched = extensions.get::<MatchedPath>().cloned();
-        // As in the key: a nest has taken its prefix off the path, or there is none.
-        let stripped = key::original_uri(request).path() != request.uri().path();
-        let nested = extensions.get::<NestedPath>().filter(|_| stripped).cloned();
+        let (matched, nested) = key::routed(request);
         if matched.is_none() && has_parameters_beyond(nested.as_ref().map_or("", NestedPath::as_str), request) {
             self.warn_of_nest();
             return Err(Bypass::NestParameters);
         }
+        let numbers = self.shared().routes.of(pattern(matched.as_ref(), nested.as_ref()));
+        numbers.visited(self.layer.id.number(), request, Some(route));
         Ok(Arc::new(Recipe {
+            numbers,
             renderer: Arc::clone(self) as _,
             layer: self.layer.id.clone(),
             route: route.clone(),
@@ -352,6 +366,22 @@ impl<S: Bounds> Core<S> {
             );
         }
     }
+}
+
+/// Why a page is stale.
+#[cold]
+pub(super) fn stale_because(page: &Page, marked: Option<Generation>, now: WallTime) -> Stale {
+    match marked {
+        Some(_) => Stale::Invalidated,
+        None if page.entry.window().at(now) == Freshness::Fresh => Stale::Unverified,
+        None => Stale::Age,
+    }
+}
+
+/// Why a page may not be served any more.
+#[cold]
+pub(super) fn gone(page: &Page, now: WallTime) -> Miss {
+    if page.entry.window().at(now) == Freshness::Expired { Miss::Expired } else { Miss::Invalidated }
 }
 
 /// Whether axum's routing has left path parameters that are not those of the nest. Where it has left no pattern with

@@ -16,14 +16,15 @@ use http_body::Frame;
 use tower::ServiceExt;
 
 use super::call::{Bounds, Core};
-use super::lookup::{Asked, Found};
+use super::lookup::{Asked, Found, stale_because};
 use crate::backing::Backing;
-use crate::entry::{Served, Wanted, answer, forwarded, undecided};
+use crate::entry::{Served, undecided};
 use crate::flight::{Failure, Head, Outcome, Step, Verdict, Waiter};
 use crate::isr::Mode;
 use crate::key;
 use crate::ledger::Verdict as Judged;
 use crate::memory::{Page, Standing};
+use crate::policy::reason::{Failed, Miss, Reason, Stale};
 use crate::policy::request::Admitted;
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
@@ -41,6 +42,8 @@ pub(super) struct Visit<S> {
     pub(super) route: RouteConfig,
     pub(super) admitted: Admitted,
     pub(super) waiter: Waiter,
+    /// By what the memory tier has; the flight may know more.
+    pub(super) why: Miss,
 }
 
 impl<S: Bounds> Visit<S> {
@@ -64,13 +67,26 @@ impl<S: Bounds> Visit<S> {
                 }
                 // What there was of it is older than what was marked before this request came.
                 Step::Ended(Outcome::Broken(_)) if self.waiter.is_late() => {}
-                Step::Stream(head) | Step::Ended(Outcome::Broken(head)) => return self.read_along(&head),
+                Step::Stream(head) => {
+                    telemetry::streamed(self.core.shared(), &self.request, self.served());
+                    return self.read_along(&head);
+                }
+                Step::Ended(Outcome::Broken(head)) => {
+                    self.not_made(Failed::Broken);
+                    return self.read_along(&head);
+                }
                 Step::Ended(Outcome::Failure(failure)) => return self.fail(&failure),
                 Step::Ended(Outcome::Pass(reason)) => return self.own(reason).await,
-                Step::Ended(Outcome::TimedOut) => return StatusCode::GATEWAY_TIMEOUT.into_response(),
+                Step::Ended(Outcome::TimedOut) => {
+                    let note = self.not_made(Failed::TimedOut);
+                    return noted(StatusCode::GATEWAY_TIMEOUT.into_response(), note);
+                }
                 // As if the handler had run in this task, so that a layer outside that catches panics does; the panic
                 // hook has had its say in the leader's task.
-                Step::Ended(Outcome::Panicked(panic)) => resume_unwind(panic.payload(!self.waiter.is_follower())),
+                Step::Ended(Outcome::Panicked(panic)) => {
+                    self.not_made(Failed::Panicked);
+                    resume_unwind(panic.payload(!self.waiter.is_follower()))
+                }
                 Step::Ended(Outcome::Abandoned) => return self.own(Pass::Abandoned).await,
                 Step::NotCaptured => return self.own(Pass::Capture).await,
                 Step::Ask => return self.try_own().await,
@@ -83,14 +99,14 @@ impl<S: Bounds> Visit<S> {
             match self.core.decide(&self.request, &self.route, false, Asked::Yes) {
                 Found::Answer(response) => return response,
                 Found::Own(reason) => return self.own(reason).await,
-                Found::Wait(waiter, _) => self.waiter = waiter,
+                Found::Wait(waiter, _, why) => (self.waiter, self.why) = (waiter, why),
                 Found::Bypass(_) | Found::Unverified => return self.own(Pass::Abandoned).await,
             }
         }
     }
 
     fn served(&self) -> Served {
-        Served::Miss { collapsed: self.waiter.is_follower() }
+        Served::Miss { why: self.waiter.why().unwrap_or(self.why), collapsed: self.waiter.is_follower() }
     }
 
     /// From what the store had, as if it had been found in memory; `None` if it is of no use any more.
@@ -99,11 +115,11 @@ impl<S: Bounds> Visit<S> {
         let (trust, now) = (Backing::consult(shared), shared.time.wall());
         let (served, marked) = match self.core.standing(page, now, trust) {
             Standing::Fresh => (Served::Hit, None),
-            Standing::Stale(marked) => (Served::Stale, marked),
+            Standing::Stale(marked) => (Served::Stale(stale_because(page, marked, now)), marked),
             Standing::Gone => return None,
         };
         let response = self.core.respond(page, served, now, &self.request, self.admitted);
-        if served == Served::Stale {
+        if let Served::Stale(_) = served {
             self.core.regenerate(page, marked, &self.request, &self.route, self.admitted);
         }
         Some(response)
@@ -119,16 +135,14 @@ impl<S: Bounds> Visit<S> {
         let unverified =
             || judged && Backing::consult(shared).temper(Standing::Fresh, page.began_at) != Standing::Fresh;
         let (served, marked) = match verdict {
-            Judged::Good if unverified() => (Served::Stale, None),
+            Judged::Good if unverified() => (Served::Stale(Stale::Unverified), None),
             Judged::Good => (self.served(), None),
-            Judged::Revalidate(marked) => (Served::Stale, Some(marked)),
+            Judged::Revalidate(marked) => (Served::Stale(Stale::Invalidated), Some(marked)),
             Judged::Expire => return None,
         };
-        telemetry::served(shared, &self.request, served);
-        let wanted = Wanted { admitted: self.admitted, headers: self.request.headers() };
-        let mut response = answer(&page.entry, served, shared.time.wall(), &wanted, &shared.headers);
+        let mut response = self.core.respond(page, served, shared.time.wall(), &self.request, self.admitted);
         response.extensions_mut().extend(head.extensions.clone());
-        if served == Served::Stale {
+        if let Served::Stale(_) = served {
             self.core.regenerate(page, marked, &self.request, &self.route, self.admitted);
         }
         Some(response)
@@ -136,12 +150,13 @@ impl<S: Bounds> Visit<S> {
 
     fn read_along(self, head: &Head) -> Response {
         let shared = self.core.shared();
-        telemetry::served(shared, &self.request, self.served());
+        let served = self.served();
         let mut headers = head.headers.clone();
-        undecided(&mut headers, self.waiter.is_follower(), self.route.settings(), &shared.headers);
+        undecided(&mut headers, served, self.route.settings(), &shared.headers);
         if let Some(length) = head.length {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
+        let (core, key) = (Arc::clone(&self.core), self.waiter.key().clone());
         let body = if self.admitted.head {
             // Not `Body::empty()`, whose length of zero would become a header.
             Body::new(NoBody)
@@ -152,7 +167,14 @@ impl<S: Bounds> Visit<S> {
         *response.status_mut() = head.status;
         *response.headers_mut() = headers;
         response.extensions_mut().extend(head.extensions.clone());
+        core.tell_of_stream(&mut response, served, &key);
         response
+    }
+
+    /// The render has failed; what `Cache-Status` says of it.
+    fn not_made(&self, what: Failed) -> Option<Box<HeaderValue>> {
+        telemetry::not_made(self.core.shared(), &self.request, what);
+        self.core.note_of(Reason::Failed(what), &self.request, &self.route)
     }
 
     fn fail(&self, failure: &Failure) -> Response {
@@ -162,7 +184,7 @@ impl<S: Bounds> Visit<S> {
         *response.headers_mut() = failure.head.headers.clone();
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(failure.body.len()));
         response.extensions_mut().extend(failure.head.extensions.clone());
-        response
+        noted(response, self.not_made(Failed::Status(failure.head.status.as_u16())))
     }
 
     /// The visitor's own request goes to the handler.
@@ -202,7 +224,7 @@ pub(super) async fn verified<S: Bounds>(core: Arc<Core<S>>, request: Request, ro
     Backing::verify(core.shared()).await;
     match core.decide(&request, &route, false, Asked::Yes) {
         Found::Answer(response) => response,
-        Found::Wait(waiter, admitted) => Visit { core, request, route, admitted, waiter }.run().await,
+        Found::Wait(waiter, admitted, why) => Visit { core, request, route, admitted, waiter, why }.run().await,
         Found::Own(reason) => own(core, request, route, reason).await,
         Found::Bypass(_) | Found::Unverified => own(core, request, route, Pass::Abandoned).await,
     }
@@ -211,10 +233,13 @@ pub(super) async fn verified<S: Bounds>(core: Arc<Core<S>>, request: Request, ro
 /// The visitor's own request goes to the handler.
 async fn own<S: Bounds>(core: Arc<Core<S>>, request: Request, route: RouteConfig, reason: Pass) -> Response {
     telemetry::passed(core.shared(), &request, reason);
-    let note = core.note(reason.as_str());
-    let mut response = send(&core, request, route).await;
-    if let Some(reason) = note {
-        forwarded(response.headers_mut(), reason);
+    let note = core.note_of(Reason::Pass(reason), &request, &route);
+    noted(send(&core, request, route).await, note)
+}
+
+fn noted(mut response: Response, note: Option<Box<HeaderValue>>) -> Response {
+    if let Some(note) = note {
+        response.headers_mut().append(header::CACHE_STATUS, *note);
     }
     response
 }

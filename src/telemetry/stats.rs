@@ -1,30 +1,12 @@
 //! Counters, and what the cache holds.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use serde::Serialize;
 
-/// A number that only counts. Relaxed: nothing is ordered by it.
-#[derive(Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use super::counter::Counter;
+use super::routes::{RouteStats, Routes};
 
 #[derive(Default)]
 pub(crate) struct Counters {
-    pub(crate) hits: Counter,
-    pub(crate) stale: Counter,
-    pub(crate) misses: Counter,
-    pub(crate) passes: Counter,
-    pub(crate) bypasses: Counter,
     pub(crate) renders: Counter,
     pub(crate) stored: Counter,
     pub(crate) failures: Counter,
@@ -44,13 +26,16 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn snapshot(&self) -> Stats {
+    pub(crate) fn snapshot(&self, routes: &Routes) -> Stats {
+        let routes = routes.stats();
+        let sum = |count: fn(&RouteStats) -> u64| routes.iter().map(count).sum();
         Stats {
-            hits: self.hits.get(),
-            stale: self.stale.get(),
-            misses: self.misses.get(),
-            passes: self.passes.get(),
-            bypasses: self.bypasses.get(),
+            hits: sum(|route| route.hits),
+            stale: sum(|route| route.stale),
+            misses: sum(|route| route.misses),
+            passes: sum(|route| route.passes),
+            bypasses: sum(|route| route.bypasses),
+            failed: sum(|route| route.failed),
             renders: self.renders.get(),
             stored: self.stored.get(),
             failures: self.failures.get(),
@@ -67,6 +52,7 @@ impl Counters {
             store_damaged: self.store_damaged.get(),
             store_writes: self.store_writes.get(),
             store_unwritten: self.store_unwritten.get(),
+            routes,
             ..Stats::default()
         }
     }
@@ -86,6 +72,8 @@ pub struct Stats {
     pub passes: u64,
     /// Requests of configured routes that went to their handler without a look-up.
     pub bypasses: u64,
+    /// Requests that got what came of a render that failed: its 5xx, a 504, a panic, a body that broke.
+    pub failed: u64,
     /// Renders that have ended, well or not.
     pub renders: u64,
     /// Pages put into the memory tier.
@@ -142,4 +130,6 @@ pub struct Stats {
     pub captured_bytes: usize,
     /// The deployment scope; empty if there is none.
     pub scope: String,
+    /// The same by route.
+    pub routes: Vec<RouteStats>,
 }

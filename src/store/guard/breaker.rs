@@ -14,8 +14,9 @@ const FAILURES: u32 = 3;
 const PROBE: Duration = Duration::from_secs(1);
 
 /// A circuit breaker: closed, or open until a probe has gone well.
-#[derive(Default)]
 pub(super) struct Breaker {
+    /// What it is about.
+    part: &'static str,
     open: AtomicBool,
     state: Mutex<State>,
     noise: RandomState,
@@ -29,6 +30,14 @@ struct State {
 }
 
 impl Breaker {
+    pub(super) fn new(part: &'static str) -> Self {
+        Self { part, open: AtomicBool::new(false), state: Mutex::default(), noise: RandomState::new() }
+    }
+
+    pub(super) fn part(&self) -> &'static str {
+        self.part
+    }
+
     fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -91,7 +100,7 @@ mod tests {
 
     #[test]
     fn it_opens_after_failures_in_a_row_and_closes_when_told() {
-        let (breaker, now) = (Breaker::default(), Instant::now());
+        let (breaker, now) = (Breaker::new("reads"), Instant::now());
         assert!(!breaker.failed(now) && !breaker.failed(now));
         breaker.succeeded();
         assert!(!breaker.failed(now) && !breaker.failed(now) && !breaker.is_open());

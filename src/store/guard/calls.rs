@@ -14,6 +14,7 @@ use crate::store::{
     Changes, Claim, Cursor, Item, Lease, Note, Profile, Put, Stamped, Store, StoreError, StoreErrorKind, StoreKey,
     Version,
 };
+use crate::telemetry::{self, Events};
 
 /// Whether a call is made although the breaker is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,7 @@ pub(crate) struct Guard {
     store: Arc<dyn Store>,
     profile: Profile,
     pub(crate) deadlines: Deadlines,
+    events: Arc<Events>,
     /// Apart, because one may work without the others: a store whose reads hang is not asked for entries though its
     /// ledger answers.
     ledger: Breaker,
@@ -67,15 +69,16 @@ enum About {
 }
 
 impl Guard {
-    pub(crate) fn new(store: Arc<dyn Store>, deadlines: Deadlines) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, deadlines: Deadlines, events: Arc<Events>) -> Self {
         Self {
             profile: store.profile(),
             store,
             deadlines,
-            ledger: Breaker::default(),
-            marks: Breaker::default(),
-            reads: Breaker::default(),
-            writes: Breaker::default(),
+            events,
+            ledger: Breaker::new("ledger"),
+            marks: Breaker::new("marks"),
+            reads: Breaker::new("reads"),
+            writes: Breaker::new("writes"),
         }
     }
 
@@ -99,7 +102,9 @@ impl Guard {
             let key = StoreKey::of("a probe");
             // What comes of it is noted.
             let _ = self
-                .call(self.deadlines.read, About::Reading(Urgency::Probe), async { self.store.get(&key).await })
+                .call("probe", self.deadlines.read, About::Reading(Urgency::Probe), async {
+                    self.store.get(&key).await
+                })
                 .await;
         }
     }
@@ -125,7 +130,7 @@ impl Guard {
 
     fn closed(&self, breaker: &Breaker) {
         if breaker.close() {
-            tracing::info!(target: "axum_isr", store = self.profile.name, "the store is back");
+            telemetry::store_turned(&self.events, self.profile.name, breaker.part(), None);
         }
     }
 
@@ -154,11 +159,13 @@ impl Guard {
 
     async fn call<T>(
         &self,
+        op: &'static str,
         limit: Duration,
         about: About,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let (breaker, probe) = self.admit(about)?;
+        let began = Instant::now();
         let result = match tokio::time::timeout(limit, contained(call)).await {
             Err(_) => Err(StoreError::new(StoreErrorKind::TimedOut, format!("no answer within {limit:?}"))),
             Ok(Err(panic)) => {
@@ -166,6 +173,7 @@ impl Guard {
             }
             Ok(Ok(result)) => result,
         };
+        telemetry::store_called(self.profile.name, op, began.elapsed(), result.as_ref().err());
         match &result {
             // The ledger's is closed when all of a round has gone well.
             Ok(_) if probe && !matches!(about, About::Ledger(_)) => self.closed(breaker),
@@ -180,8 +188,7 @@ impl Guard {
     fn failed(&self, breaker: &Breaker, problem: &StoreError) {
         let (store, kind) = (self.profile.name, problem.kind().as_str());
         if breaker.failed(Instant::now()) {
-            let problem = problem.chain();
-            tracing::warn!(target: "axum_isr", store, kind, problem = %problem.escape_debug(), "the store is not asked for a while");
+            telemetry::store_turned(&self.events, store, breaker.part(), Some(problem));
         } else {
             tracing::debug!(target: "axum_isr", store, kind, problem = %problem.chain().escape_debug(), "the store failed");
         }
@@ -190,20 +197,20 @@ impl Guard {
     /// `limit`: at most as long as for a read.
     pub(crate) async fn get(&self, key: &StoreKey, limit: Duration) -> Result<Option<Bytes>, StoreError> {
         let limit = limit.min(self.deadlines.read);
-        self.call(limit, About::Reading(Urgency::Ordinary), async { self.store.get(key).await }).await
+        self.call("get", limit, About::Reading(Urgency::Ordinary), async { self.store.get(key).await }).await
     }
 
     pub(crate) async fn put(&self, item: &Item) -> Result<Put, StoreError> {
-        self.call(self.deadlines.write, About::Writing, async { self.store.put(item).await }).await
+        self.call("put", self.deadlines.write, About::Writing, async { self.store.put(item).await }).await
     }
 
     pub(crate) async fn remove(&self, key: &StoreKey, upto: Version) -> Result<(), StoreError> {
-        self.call(self.deadlines.write, About::Writing, async { self.store.remove(key, upto).await }).await
+        self.call("remove", self.deadlines.write, About::Writing, async { self.store.remove(key, upto).await }).await
     }
 
     pub(crate) async fn invalidate(&self, marks: &[Mark], fresh: u64, urgency: Urgency) -> Result<Stamped, StoreError> {
         let invalidate = async { self.store.invalidate(marks, fresh).await };
-        self.call(self.deadlines.write, About::Marking(urgency), invalidate).await
+        self.call("invalidate", self.deadlines.write, About::Marking(urgency), invalidate).await
     }
 
     pub(crate) async fn changes(
@@ -213,7 +220,7 @@ impl Guard {
         urgency: Urgency,
     ) -> Result<Changes, StoreError> {
         let changes = async { self.store.changes(after, fresh).await };
-        self.call(self.deadlines.read, About::Ledger(urgency), changes).await
+        self.call("changes", self.deadlines.read, About::Ledger(urgency), changes).await
     }
 
     /// Only a hint: when it panics there is none.
@@ -226,7 +233,7 @@ impl Guard {
     /// `limit`: at most as long as for a read.
     pub(crate) async fn lease(&self, claim: &Claim, limit: Duration) -> Result<Lease, StoreError> {
         let limit = limit.min(self.deadlines.read);
-        self.call(limit, About::Reading(Urgency::Ordinary), async { self.store.lease(claim).await }).await
+        self.call("lease", limit, About::Reading(Urgency::Ordinary), async { self.store.lease(claim).await }).await
     }
 
     pub(crate) async fn release(
@@ -237,6 +244,6 @@ impl Guard {
         keep: Duration,
     ) -> Result<(), StoreError> {
         let release = async { self.store.release(key, token, note, keep).await };
-        self.call(self.deadlines.write, About::Writing, release).await
+        self.call("release", self.deadlines.write, About::Writing, release).await
     }
 }

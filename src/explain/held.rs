@@ -1,0 +1,199 @@
+//! What the memory tier has under a key.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{fine_millis, millis};
+use crate::clock::WallTime;
+use crate::isr::Shared;
+use crate::key::{CacheKey, Parts, data_name, hex};
+use crate::memory::{Page, PassNote, Slot, Standing, Value};
+use crate::policy::freshness::{Freshness, Window};
+use crate::policy::reason::{Miss, Stale};
+use crate::policy::tag::Tag;
+
+/// What the memory tier has under a key: a page, the note that it is not shared, or data.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct HeldEntry {
+    /// The key, in hexadecimal.
+    pub id: String,
+    /// `page`, `pass` or `data`.
+    pub kind: &'static str,
+    /// The path; of data, its name.
+    pub path: String,
+    /// The pattern of the route.
+    pub route: String,
+    /// What makes it a variant: the key inputs.
+    pub inputs: Vec<Input>,
+    /// `fresh`, `stale`, `expired`, or `pass`.
+    pub state: &'static str,
+    /// Why: `fresh`, a word of [`Stale`], of [`Miss`], or of [`Pass`](crate::stats::Pass).
+    pub reason: &'static str,
+    /// Since its body ended.
+    #[serde(rename = "age_ms", serialize_with = "millis")]
+    pub age: Option<Duration>,
+    /// How long it is fresh; `None`: until it is invalidated.
+    #[serde(rename = "fresh_ms", serialize_with = "millis")]
+    pub fresh_for: Option<Duration>,
+    /// How long it may be served at all; `None`: until it is invalidated.
+    #[serde(rename = "expire_ms", serialize_with = "millis")]
+    pub kept_for: Option<Duration>,
+    /// What it weighs in memory, in bytes, its key included.
+    pub bytes: u64,
+    /// Of its body.
+    pub body_bytes: usize,
+    /// The status of the page.
+    pub status: Option<u16>,
+    /// Its route's and its own; of data, those of the data it was made from too.
+    pub tags: Vec<String>,
+    /// How long its render took; `None` if it was not rendered here.
+    #[serde(rename = "render_ms", serialize_with = "fine_millis")]
+    pub render_time: Option<Duration>,
+    /// How often it was served as HIT or STALE.
+    pub hits: u64,
+    /// Failures in a row to make it again.
+    pub failures: u32,
+    /// What the last of them was.
+    pub last_error: Option<String>,
+    /// Until it is tried again, if it is too early now.
+    #[serde(rename = "retry_ms", serialize_with = "millis")]
+    pub retry_in: Option<Duration>,
+    /// It is being rendered.
+    pub rendering: bool,
+}
+
+/// Something of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Input {
+    /// `query`, `header`, `cookie`, `host` or `namespace`.
+    pub kind: &'static str,
+    /// Its name; empty for a host and a namespace.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// It is part of the key: the route declares it, and it has one of the declared values.
+    pub counts: bool,
+}
+
+impl Input {
+    pub(super) fn new(kind: &'static str, name: &str, value: &str, counts: bool) -> Self {
+        Self { kind, name: name.to_owned(), value: value.to_owned(), counts }
+    }
+}
+
+/// What it is good for, and why: a word each.
+pub(crate) fn standing(shared: &Shared, slot: &Slot, now: WallTime) -> [&'static str; 2] {
+    let view = &shared.ledger.view;
+    let of = |window: &Window, standing| match standing {
+        Standing::Fresh => ["fresh", "fresh"],
+        Standing::Stale(Some(_)) => ["stale", Stale::Invalidated.as_str()],
+        Standing::Stale(None) if window.at(now) == Freshness::Fresh => ["stale", Stale::Unverified.as_str()],
+        Standing::Stale(None) => ["stale", Stale::Age.as_str()],
+        Standing::Gone if window.at(now) == Freshness::Expired => ["expired", Miss::Expired.as_str()],
+        Standing::Gone => ["expired", Miss::Invalidated.as_str()],
+    };
+    match slot {
+        Slot::Page(page) => {
+            let window = page.entry.window();
+            of(window, shared.temper(Standing::of(window, &page.covered, now, view), page.began_at))
+        }
+        Slot::Value(value) => {
+            of(&value.window, shared.temper(Standing::of(&value.window, &value.covered, now, view), value.began_at))
+        }
+        Slot::Pass(note) => ["pass", note.reason.as_str()],
+    }
+}
+
+/// In full.
+pub(crate) fn describe(shared: &Shared, key: &CacheKey, slot: &Slot) -> HeldEntry {
+    let now = shared.time.wall();
+    let [state, reason] = standing(shared, slot, now);
+    let parts = key.parts();
+    let common = HeldEntry {
+        id: hex(key.as_bytes()),
+        path: data_name(key.as_bytes()).unwrap_or(parts.path).to_owned(),
+        inputs: inputs(&parts),
+        state,
+        reason,
+        bytes: slot.weight(key),
+        rendering: shared.flights.has(key.as_bytes()),
+        ..HeldEntry::default()
+    };
+    match slot {
+        Slot::Page(page) => describe_page(shared, page, now, common),
+        Slot::Pass(note) => describe_pass(shared, note, &parts, common),
+        Slot::Value(value) => describe_value(shared, value, now, common),
+    }
+}
+
+fn describe_page(shared: &Shared, page: &Page, now: WallTime, common: HeldEntry) -> HeldEntry {
+    let window = page.entry.window();
+    let (failures, wait) = page.back_off.state(shared.time.monotonic());
+    HeldEntry {
+        kind: "page",
+        route: page.maker.numbers().pattern().to_string(),
+        age: Some(Duration::from_millis(window.age_millis(now))),
+        fresh_for: window.fresh_for(),
+        kept_for: window.kept_for(),
+        body_bytes: page.entry.body().len(),
+        status: Some(page.entry.status().as_u16()),
+        tags: texts(&page.tags),
+        render_time: (page.render_micros > 0).then(|| Duration::from_micros(page.render_micros)),
+        hits: page.hits.get(),
+        failures,
+        last_error: page.back_off.last().map(|failed| failed.to_string()),
+        retry_in: Some(wait).filter(|wait| !wait.is_zero()),
+        ..common
+    }
+}
+
+fn describe_pass(shared: &Shared, note: &PassNote, parts: &Parts<'_>, common: HeldEntry) -> HeldEntry {
+    let wait = note.until.0.saturating_sub(shared.time.monotonic().0);
+    let retry_in = Some(Duration::from_micros(wait)).filter(|wait| !wait.is_zero());
+    HeldEntry { kind: "pass", route: parts.pattern.to_owned(), retry_in, ..common }
+}
+
+fn describe_value(shared: &Shared, value: &Value, now: WallTime, common: HeldEntry) -> HeldEntry {
+    let (failures, wait) = value.back_off.state(shared.time.monotonic());
+    HeldEntry {
+        kind: "data",
+        age: Some(Duration::from_millis(value.window.age_millis(now))),
+        fresh_for: value.window.fresh_for(),
+        kept_for: value.window.kept_for(),
+        body_bytes: value.body.len(),
+        tags: texts(&value.tags),
+        failures,
+        last_error: Some(value.failure()).filter(|text| !text.is_empty()),
+        retry_in: Some(wait).filter(|wait| !wait.is_zero()),
+        ..common
+    }
+}
+
+fn texts(tags: &[Tag]) -> Vec<String> {
+    tags.iter().map(|tag| tag.as_str().to_owned()).collect()
+}
+
+/// What makes a variant.
+pub(super) fn inputs(parts: &Parts<'_>) -> Vec<Input> {
+    let mut inputs = Vec::new();
+    for (kind, value) in [("namespace", parts.namespace), ("host", parts.host)] {
+        if !value.is_empty() {
+            inputs.push(Input::new(kind, "", value, true));
+        }
+    }
+    for (name, value) in pairs(parts.query) {
+        inputs.push(Input::new("query", name, value, true));
+    }
+    for (kind, pairs) in [("header", &parts.headers), ("cookie", &parts.cookies)] {
+        inputs.extend(pairs.iter().map(|(name, value)| Input::new(kind, name, value, true)));
+    }
+    inputs
+}
+
+/// The parameters of a query as they stand there.
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
