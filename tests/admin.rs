@@ -52,6 +52,9 @@ async fn what_is_named_is_invalidated() {
         (r#"{"paths":["/a","/b"],"verb":"expire"}"#, ["MISS", "HIT", "HIT"], 2),
         (r#"{"prefixes":["/b"],"verb":"revalidate"}"#, ["HIT", "STALE", "HIT"], 1),
         (r#"{"tags":["a"],"paths":["/b/c"],"prefixes":["/x"]}"#, ["STALE", "STALE", "HIT"], 3),
+        (r#"{"routes":["/b/c"],"verb":"expire"}"#, ["HIT", "MISS", "HIT"], 1),
+        (r#"{"all":true}"#, ["STALE", "STALE", "STALE"], 1),
+        (r#"{"all":true,"tags":["a"],"verb":"expire"}"#, ["MISS", "MISS", "MISS"], 2),
         (r#"{"tags":["unknown"]}"#, ["HIT", "HIT", "HIT"], 1),
     ] {
         let (isr, app) = site();
@@ -91,12 +94,13 @@ async fn without_the_token_nothing_happens() {
         &["Bearer wrong", "Bearer s3cret-token"],
         &[&huge],
     ];
+    let refused = r#"{"error":"authorization: expected the token, got none or another"}"#;
     for authorization in bad {
         let response = send(&app, call(authorization, everything)).await;
         let seen =
             (response.status().as_u16(), header(&response, "www-authenticate"), header(&response, "cache-control"));
         assert_eq!(seen, (401, "Bearer", "no-store"), "{authorization:?}");
-        assert_eq!(body(response).await, "");
+        assert_eq!(body(response).await, refused);
     }
     // Never from the query string, and not by a GET.
     let mut query = call(&[], everything);
@@ -125,15 +129,20 @@ async fn bodies_are_bounded_and_checked() {
         ("", "EOF"),
         ("tags=a", "expected"),
         ("[]", "expected"),
-        ("{}", "body: expected 1 to 1000 tags, paths and prefixes, got 0"),
-        (r#"{"tags":[]}"#, "got 0"),
+        ("{}", "body: expected 1 to 1000 tags, paths, prefixes and routes, or all, got 0"),
+        (r#"{"tags":[],"all":false}"#, "got 0"),
         (&many, "got 1002"),
-        (r#"{"tag":["a"]}"#, "unknown field `tag`, expected one of `tags`, `paths`, `prefixes`, `verb`"),
+        (
+            r#"{"tag":["a"]}"#,
+            "unknown field `tag`, expected one of `tags`, `paths`, `prefixes`, `routes`, `all`, `verb`",
+        ),
         (r#"{"tags":"a"}"#, "expected a sequence"),
         (r#"{"tags":["a"],"verb":"purge"}"#, "unknown variant `purge`, expected `revalidate` or `expire`"),
         (r#"{"tags":["a",""]}"#, "tag: expected 1 to 256 bytes, got 0 bytes"),
         (r#"{"tags":["a"],"paths":["b"]}"#, "path: expected a path that begins with /"),
         (r#"{"tags":["a"],"prefixes":["/?"]}"#, "prefix: expected a path without a query"),
+        (r#"{"tags":["a"],"routes":["b"]}"#, "route: expected a path that begins with /"),
+        (r#"{"all":"yes"}"#, "expected a boolean"),
     ] {
         let response = send(&app, authorized(text.to_owned())).await;
         assert_eq!((response.status().as_u16(), header(&response, "cache-control")), (400, "no-store"), "{text}");
@@ -143,6 +152,7 @@ async fn bodies_are_bounded_and_checked() {
     let large = format!(r#"{{"tags":["{}"]}}"#, "x".repeat(64 << 10));
     let response = send(&app, authorized(large)).await;
     assert_eq!((response.status().as_u16(), header(&response, "cache-control")), (413, "no-store"));
+    assert_eq!(body(response).await, r#"{"error":"body: expected at most 65536 bytes, got more"}"#);
     assert_eq!(isr.stats().invalidations, 0);
     let most = format!(r#"{{"paths":[{}"/"]}}"#, r#""/x","#.repeat(999));
     assert_eq!(send(&app, authorized(most)).await.status(), 200);
