@@ -128,7 +128,8 @@ async fn bodies_are_bounded_and_checked() {
     for (text, expected) in [
         ("", "EOF"),
         ("tags=a", "expected"),
-        ("[]", "expected"),
+        ("[]", "expected an object, got a list"),
+        (r#" [["a"]]"#, "expected an object, got a list"),
         ("{}", "body: expected 1 to 1000 tags, paths, prefixes and routes, or all, got 0"),
         (r#"{"tags":[],"all":false}"#, "got 0"),
         (&many, "got 1002"),

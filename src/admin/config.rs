@@ -53,16 +53,16 @@ impl AdminConfig {
         Self { session: life, ..self }
     }
 
-    pub(super) fn access(&self) -> Result<Access, ConfigError> {
-        let token = Token::new(&self.token, SHORTEST_TOKEN)?;
-        if self.token.len() > LONGEST_TOKEN {
-            let expected = format!("at most {LONGEST_TOKEN} characters");
-            return Err(ConfigError::new("token", expected, self.token.len()));
+    pub(super) fn into_access(self) -> Result<Access, ConfigError> {
+        let Self { token: text, session: life } = self;
+        let token = Token::new(&text, SHORTEST_TOKEN)?;
+        if text.len() > LONGEST_TOKEN {
+            return Err(ConfigError::new("token", format!("at most {LONGEST_TOKEN} characters"), text.len()));
         }
-        if !(Duration::from_secs(1)..=LONGEST_SESSION).contains(&self.session) {
-            return Err(ConfigError::new("session", "1s to 400 days", format_args!("{:?}", self.session)));
+        if !(Duration::from_secs(1)..=LONGEST_SESSION).contains(&life) {
+            return Err(ConfigError::new("session", "1s to 400 days", format_args!("{life:?}")));
         }
-        let sessions = Sessions::new(&token, self.session);
+        let sessions = Sessions::new(&token, life);
         Ok(Access { token, sessions })
     }
 }

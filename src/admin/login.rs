@@ -33,7 +33,7 @@ pub(super) async fn login(
     access.admit(&parts.headers)?;
     let body = body::read(body, MAX_BODY_BYTES).await?;
     // What the parser would say may repeat a part of the token.
-    let said: Login = serde_json::from_slice(&body)
+    let said: Login = body::object(&body)
         .map_err(|_| Refusal::Malformed("body: expected {\"token\": \"…\"}, got something else".to_owned()))?;
     // As it is pasted.
     if !access.token.is(said.token.trim_ascii().as_bytes()) {

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::FromRef;
 use axum::middleware::map_response;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use http::header::{CACHE_CONTROL, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue};
 
@@ -36,8 +36,8 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-
 ///
 /// The page is then at `/_isr`. axum's `nest` has no `/_isr/`; `nest_service` has both, and takes a router with its state:
 /// `.nest_service("/_isr", admin::router(config)?.with_state(isr))`. That can also be served by itself, on a port that only
-/// an internal network reaches; the page is then at `/`. It cannot be merged into a router that has a fallback: it has its
-/// own.
+/// an internal network reaches; the page is then at `/`. Do not merge it into another router: it answers whatever is below it,
+/// what is not there with 404.
 ///
 /// | call | does |
 /// |---|---|
@@ -83,7 +83,7 @@ where
     S: Clone + Send + Sync + 'static,
     Isr: FromRef<S>,
 {
-    let access = config.access()?;
+    let access = config.into_access()?;
     let page = Page::new();
     Ok(Router::new()
         .route("/", get(async move || page.clone()))
@@ -92,7 +92,8 @@ where
         .merge(api::routes())
         // axum says which.
         .method_not_allowed_fallback(async || Refusal::Method)
-        .fallback(async || Refusal::NotFound)
+        // Not a fallback, which a nest in a nest loses.
+        .route("/{*unknown}", any(async || Refusal::NotFound))
         .layer(access.layer())
         .layer(map_response(guarded)))
 }
