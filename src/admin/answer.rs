@@ -16,7 +16,8 @@ pub(super) enum Refusal {
     Unauthorized,
     /// A session, but nothing that shows that the request is of our own page.
     CrossSite,
-    NotFound,
+    /// What was asked for, and is not there.
+    NotFound(&'static str),
     /// Of how many bytes at most a body is read.
     TooLarge(usize),
     Malformed(String),
@@ -54,7 +55,7 @@ impl IntoResponse for Refusal {
                 StatusCode::FORBIDDEN,
                 "headers: expected x-axum-isr: 1, and of a browser Sec-Fetch-Site: same-origin, got others".to_owned(),
             ),
-            Self::NotFound => (StatusCode::NOT_FOUND, "path: expected one of the admin API, got another".to_owned()),
+            Self::NotFound(error) => (StatusCode::NOT_FOUND, error.to_owned()),
             Self::TooLarge(limit) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, format!("body: expected at most {limit} bytes, got more"))
             }

@@ -38,9 +38,8 @@ impl fmt::Debug for AdminConfig {
 impl AdminConfig {
     /// With the token that callers have to know: 16 to 1,024 characters of visible ASCII without blanks.
     ///
-    /// Make it at random (`openssl rand -hex 32`), and read it from where the application has its secrets: who has
-    /// a cookie of a login, or an answer to a guess, can try tokens, and 16 characters are only many if nobody chose
-    /// them.
+    /// Make it at random (`openssl rand -hex 32`), and read it from where the application has its secrets. A text that
+    /// somebody thought of can be guessed, and by who has a cookie of a login as fast as a machine computes digests.
     pub fn new(token: impl Into<String>) -> Self {
         Self { token: token.into(), session: SESSION }
     }

@@ -16,6 +16,8 @@ use super::login::{login, logout};
 use crate::error::ConfigError;
 use crate::isr::Isr;
 
+const NOT_HERE: &str = "path: expected one of the admin API, got another";
+
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// A router with a dashboard and the API that it uses. Nest it where it suits, for example at `/_isr`.
@@ -93,7 +95,7 @@ where
         // axum says which.
         .method_not_allowed_fallback(async || Refusal::Method)
         // Not a fallback, which a nest in a nest loses.
-        .route("/{*unknown}", any(async || Refusal::NotFound))
+        .route("/{*unknown}", any(async || Refusal::NotFound(NOT_HERE)))
         .layer(access.layer())
         .layer(map_response(guarded)))
 }
