@@ -8,7 +8,8 @@
 //! With `--store DIR` the pages survive a restart. With `--redis URL` (and the feature `redis`) every process that is
 //! told the same has the same pages; the foot of each says who rendered it, by `--name`. `examples/cluster` shows it.
 //!
-//! With `BLOG_TOKEN` in the environment (and the feature `admin`), a `POST` to `/hooks/revalidate` does the same from afar.
+//! With the feature `admin` there is a dashboard at `/_isr`, with a token that is printed at the start; with `BLOG_TOKEN` in the
+//! environment that is the token, and a `POST` to `/hooks/revalidate` invalidates from afar.
 
 mod date;
 mod error;
@@ -94,14 +95,16 @@ async fn serve(options: Options, seeds: Option<PathBuf>) -> Result<(), Box<dyn E
     let span = DefaultMakeSpan::new().level(Level::INFO);
     let log = TraceLayer::new_for_http().make_span_with(span).on_response(answered);
     let site_posts = Arc::clone(&site.posts);
-    let app = pages_of(&isr, options.fresh).merge(hooks::router(options.token.as_deref())?);
-    let app = app.layer(log).with_state(site);
+    let (hooks, dashboard) = hooks::router(options.token.as_deref())?;
+    // Not in the log of visits: an open dashboard asks all the time.
+    let app = pages_of(&isr, options.fresh).layer(log).merge(hooks).with_state(site);
 
     println!("\n  {origin}/\n\n  Try each twice, then again after ten seconds:\n");
     println!("    curl -si {origin}/ | grep -iE '^(HTTP|x-vinext|cache-|age|etag)'");
     println!("    curl -si {origin}/ -H 'HX-Request: true' | head -20");
     println!("    curl -N  {origin}/slow\n");
     println!("  Edit a file in {} and reload.\n", site_posts.display());
+    println!("  See what is cached, and why: {origin}{dashboard}\n");
 
     axum::serve(listener, app).with_graceful_shutdown(ctrl_c()).await?;
     // Renders that nobody waits for any longer still run; they get the time to finish.

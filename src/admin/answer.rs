@@ -24,6 +24,8 @@ pub(super) enum Refusal {
     /// In effect in this process alone: whoever calls again does no harm.
     LocalOnly(String),
     NoRuntime(String),
+    /// As many look at the events as may.
+    TooMany,
 }
 
 impl From<InvalidateError> for Refusal {
@@ -62,6 +64,7 @@ impl IntoResponse for Refusal {
             Self::Malformed(error) => (StatusCode::BAD_REQUEST, error),
             Self::LocalOnly(error) => (StatusCode::SERVICE_UNAVAILABLE, error),
             Self::NoRuntime(error) => (StatusCode::INTERNAL_SERVER_ERROR, error),
+            Self::TooMany => (StatusCode::SERVICE_UNAVAILABLE, "events: as many look at them as may".to_owned()),
         };
         let mut response = json(status, &serde_json::json!({ "error": error }));
         if status == StatusCode::UNAUTHORIZED {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
@@ -23,7 +23,7 @@ use crate::policy::reason::Reason;
 use crate::policy::request::{Bypass, examine};
 use crate::policy::route::{Dynamic, RouteConfig};
 use crate::render::Marker;
-use crate::telemetry;
+use crate::telemetry::{self, Route};
 
 /// The service that [`IsrLayer`](crate::IsrLayer) makes. Clone is cheap, whatever the inner service is.
 pub struct IsrService<S> {
@@ -39,6 +39,8 @@ pub(super) struct Core<S> {
     pub(super) rerouted: Mutex<Option<Rerouted>>,
     /// The application-wide extensions of the latest request that a render was made from, by kind of page.
     pub(super) shares: Mutex<HashMap<Box<[u8]>, Arc<Extensions>>>,
+    /// What is counted of the first route whose request was not looked up. As a rule there is one.
+    bypassed: OnceLock<Arc<Route>>,
 }
 
 /// What an inner service has to be.
@@ -68,6 +70,7 @@ impl<S> IsrService<S> {
                 service: Box::new(service),
                 rerouted: Mutex::default(),
                 shares: Mutex::default(),
+                bypassed: OnceLock::new(),
             }),
         }
     }
@@ -144,7 +147,7 @@ impl<S: Bounds> Core<S> {
             // The layer that decided has marked it, and noted it.
             Found::Bypass(Bypass::Inner) => ResponseFuture::own(S::clone(&self.service), request, None),
             Found::Bypass(reason) => {
-                telemetry::bypassed(self.shared(), &request, self.layer.id.number(), Some(route), reason);
+                self.note_bypass(&request, Some(route), given.is_some(), reason);
                 let route = route.clone();
                 // What a page may ask for says nothing about other methods.
                 let mode = if reason == Bypass::Method { Dynamic::Auto } else { route.settings().mode };
@@ -200,9 +203,22 @@ impl<S: Bounds> Core<S> {
     /// Nobody has said how to cache this.
     #[cold]
     fn unconfigured(&self, request: Request) -> ResponseFuture<S> {
-        telemetry::bypassed(self.shared(), &request, self.layer.id.number(), None, Bypass::NoConfig);
+        self.note_bypass(&request, None, false, Bypass::NoConfig);
         let note = self.note(Reason::Bypass(Bypass::NoConfig), None);
         ResponseFuture::own(S::clone(&self.service), request, note)
+    }
+
+    /// `given`: the configuration came with the request, and may be another one each time.
+    fn note_bypass(&self, request: &Request, config: Option<&RouteConfig>, given: bool, reason: Bypass) {
+        let pattern = telemetry::route(request);
+        let known = self.bypassed.get().filter(|route| **route.pattern() == *pattern);
+        let route = known.map_or_else(|| self.shared().routes.of(pattern), Arc::clone);
+        if known.is_none() || given {
+            route.visited(self.layer.id.number(), request, config);
+            // Set once.
+            let _ = self.bypassed.set(Arc::clone(&route));
+        }
+        telemetry::bypassed(self.shared(), request, &route, reason);
     }
 
     /// The visitor's own request.

@@ -56,7 +56,7 @@ pub(crate) use events::Events;
 pub(crate) use invalidations::invalidated;
 pub(crate) use meter::Held;
 pub(crate) use renders::{failed, found, in_flight, landed, regenerated, regeneration_failed, span, stored};
-pub(crate) use requests::{bypassed, not_made, passed, served, streamed};
+pub(crate) use requests::{bypassed, not_made, passed, route, served, streamed};
 pub use routes::RouteStats;
 pub(crate) use routes::{Route, Routes, Site};
 pub(crate) use seeds::{not_seeded, seed_failed, seeded, seeds_failed};

@@ -14,14 +14,14 @@ use crate::memory::Page;
 use crate::policy::reason::{Failed, Reason};
 use crate::policy::request::Bypass;
 use crate::policy::response::Pass;
-use crate::policy::route::RouteConfig;
 use crate::render::pattern;
 
 fn path(request: &Request) -> Shown<'_> {
     Shown(key::original_uri(request).path())
 }
 
-fn route(request: &Request) -> &str {
+/// The pattern of a request, for people and labels.
+pub(crate) fn route(request: &Request) -> &str {
     let extensions = request.extensions();
     pattern(extensions.get(), extensions.get())
 }
@@ -80,10 +80,7 @@ pub(crate) fn streamed(shared: &Shared, request: &Request, served: Served) {
     missed(shared, request, &shared.routes.of(route(request)), served.into(), collapsed);
 }
 
-/// `layer`: the number of the one that has decided; `config`: what it has decided by.
-pub(crate) fn bypassed(shared: &Shared, request: &Request, layer: u64, config: Option<&RouteConfig>, why: Bypass) {
-    let numbers = shared.routes.of(route(request));
-    numbers.visited(layer, request, config);
+pub(crate) fn bypassed(shared: &Shared, request: &Request, numbers: &Route, why: Bypass) {
     numbers.bypasses.add();
     numbers.meter.request(Reason::Bypass(why));
     trace!(target: "axum_isr", route = %route(request), path = ?path(request), reason = why.as_str(), "bypass");

@@ -19,7 +19,11 @@ pub const OURS: (&str, &str) = ("x-axum-isr", "1");
 pub const EVERYTHING: &str = r#"{"all":true}"#;
 
 /// Every call below `/api`, and what it takes.
-pub const CALLS: [(&str, &str, &str); 3] = [
+pub const CALLS: [(&str, &str, &str); 7] = [
+    ("GET", "/api/stats", ""),
+    ("GET", "/api/entries", ""),
+    ("GET", "/api/explain?path=/a", ""),
+    ("GET", "/api/explain?tag=a", ""),
     ("POST", "/api/revalidate", EVERYTHING),
     ("POST", "/api/expire", EVERYTHING),
     ("POST", "/api/regenerate", r#"{"tag":"a"}"#),

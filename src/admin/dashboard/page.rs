@@ -10,7 +10,21 @@ use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("script.js");
+
+/// One module; the last part starts it.
+const SCRIPT: &str = concat!(
+    include_str!("base.js"),
+    "\n",
+    include_str!("traffic.js"),
+    "\n",
+    include_str!("entries.js"),
+    "\n",
+    include_str!("changes.js"),
+    "\n",
+    include_str!("reading.js"),
+    "\n",
+    include_str!("live.js"),
+);
 
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
