@@ -195,6 +195,7 @@ mod service;
 pub mod store;
 mod telemetry;
 pub mod testing;
+mod web;
 
 pub use error::{ConfigError, DataError, InvalidateError};
 pub use future::ResponseFuture;

@@ -13,6 +13,7 @@ use reqwest::{Client, StatusCode, Url};
 use super::manifest::{MAX_MANIFEST_BYTES, checked_segment};
 use super::{SeedError, SeedErrorKind, SeedFile, SeedSource, Seeds};
 use crate::error::ConfigError;
+use crate::web::{escape, provide_cryptography, seconds};
 
 /// How long a try to connect may take.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -109,7 +110,8 @@ impl SeedSource for Http {
             let why = format!("expected a body as it is, got one with content-encoding {coding:?}");
             return Err(SeedError::new(SeedErrorKind::Refused, why));
         }
-        let modified = headers.get(LAST_MODIFIED).and_then(|value| value.to_str().ok()).and_then(date);
+        let modified = headers.get(LAST_MODIFIED).and_then(|value| value.to_str().ok()).and_then(seconds);
+        let modified = modified.and_then(|at| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(at)));
         Ok(Some(SeedFile { bytes: body(answer, max).await?, modified }))
     }
 
@@ -181,16 +183,7 @@ fn escaped(path: &str) -> Result<String, SeedError> {
         if !escaped.is_empty() {
             escaped.push('/');
         }
-        for byte in segment.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                escaped.push(char::from(byte));
-            } else {
-                escaped.push('%');
-                for half in [byte >> 4, byte & 15] {
-                    escaped.push(char::from_digit(half.into(), 16).unwrap_or('0').to_ascii_uppercase());
-                }
-            }
-        }
+        escape(segment, b"-._~", &mut escaped);
     }
     Ok(escaped)
 }
@@ -218,62 +211,9 @@ fn told(problem: reqwest::Error) -> String {
     text
 }
 
-/// RFC 9110 §5.6.7, in the form that is in use: `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn date(text: &str) -> Option<SystemTime> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (_, rest) = text.split_once(", ")?;
-    let mut parts = rest.strip_suffix(" GMT")?.split([' ', ':']);
-    let number = |parts: &mut std::str::Split<'_, _>| parts.next()?.parse::<u64>().ok();
-    let day = number(&mut parts)?;
-    let month = parts.next()?;
-    let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
-    let year = number(&mut parts)?;
-    let (hour, minute, second) = (number(&mut parts)?, number(&mut parts)?, number(&mut parts)?);
-    if parts.next().is_some() || !(1970..=9999).contains(&year) || !(1..=31).contains(&day) {
-        return None;
-    }
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    // Years that begin in March have the leap day at their end.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
-    // From March of the year 0 to the Unix epoch.
-    let days = days.checked_sub(719_468)?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(((days * 24 + hour) * 60 + minute) * 60 + second))
-}
-
-/// Without a default the TLS library panics. An application that has chosen one keeps it.
-fn provide_cryptography() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Who comes first wins; either will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_date_is_read_as_seconds() {
-        let seconds =
-            |text: &str| date(text).map(|at| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs());
-        for (text, expected) in [
-            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),
-            ("Thu, 29 Feb 2024 23:59:59 GMT", Some(1_709_251_199)),
-            ("Fri, 01 Mar 2024 00:00:00 GMT", Some(1_709_251_200)),
-            ("Wed, 31 Dec 1969 23:59:59 GMT", None),
-            ("Sun, 06 Nov 1994 08:49:37", None),
-            ("Sun, 06 Nov 99999999999999999999 08:49:37 GMT", None),
-            ("Sun, 06 Nov 1994 24:49:37 GMT", None),
-            ("Sunday, 06-Nov-94 08:49:37 GMT", None),
-            ("", None),
-        ] {
-            assert_eq!(seconds(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn a_path_is_escaped_once() {

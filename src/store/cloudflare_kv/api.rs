@@ -9,8 +9,9 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use super::answer::{Answer, Metadata, Page};
 use super::error::{Token, corrupt, setting};
 use super::pace::{Counting, Pace, Wait, retry_after};
-use super::service_time::{ServiceTime, seconds};
+use super::service_time::ServiceTime;
 use crate::store::error::{StoreError, StoreErrorKind};
+use crate::web::{escape, provide_cryptography, seconds};
 
 /// The largest value.
 pub(super) const MAX_BYTES: usize = 25 * 1024 * 1024;
@@ -198,27 +199,10 @@ impl Api {
     }
 }
 
-/// Without a default the TLS library panics. An application that has chosen one keeps it.
-fn provide_cryptography() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Who comes first wins; either will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-}
-
-/// As a part of a path or a query.
+/// As a part of a path or a query. A dot too: two of them lead elsewhere.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 16);
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push('%');
-            for half in [byte >> 4, byte & 15] {
-                escaped.push(char::from_digit(half.into(), 16).unwrap_or('0').to_ascii_uppercase());
-            }
-        }
-    }
+    escape(text, b"-_~", &mut escaped);
     escaped
 }
 

@@ -87,27 +87,6 @@ impl ServiceTime {
     }
 }
 
-/// Seconds since the Unix epoch of a date as HTTP has it, RFC 9110 §5.6.7: `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub(super) fn seconds(date: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (_, date) = date.trim().split_once(", ")?;
-    let mut parts = date.split([' ', ':']);
-    let number = |parts: &mut dyn Iterator<Item = &str>| parts.next()?.parse::<u64>().ok();
-    let day = number(&mut parts)?;
-    let name = parts.next()?;
-    let month = (1_u64..).zip(MONTHS).find(|(_, month)| *month == name)?.0;
-    let year = number(&mut parts)?;
-    let (hour, minute, second) = (number(&mut parts)?, number(&mut parts)?, number(&mut parts)?);
-    if !(1970..=9999).contains(&year) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    // Years that begin in March have their odd day at their end.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-    let seconds = (days.checked_sub(719_468)?) * 86_400 + hour * 3_600 + minute * 60 + second;
-    Some(seconds)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -117,17 +96,6 @@ mod tests {
     /// How far apart a mark and a page may be that were made at the same time.
     fn width(time: &ServiceTime, at: Instant) -> Duration {
         Duration::from_micros(time.latest(at).expect("known") - time.earliest(at).expect("known"))
-    }
-
-    #[test]
-    fn dates_are_read() {
-        assert_eq!(seconds("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
-        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
-        assert_eq!(seconds("Tue, 29 Feb 2000 12:00:00 GMT"), Some(951_825_600));
-        assert_eq!(seconds("Sun, 22 Nov 2026 02:47:46 GMT"), Some(1_795_315_666));
-        for wrong in ["", "x", "Sun, 06 Foo 1994 08:49:37 GMT", "Sun, 06 Nov 1994", "Sun, 06 Nov 1994 25:00:00 GMT"] {
-            assert_eq!(seconds(wrong), None, "{wrong}");
-        }
     }
 
     #[test]

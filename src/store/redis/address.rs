@@ -23,23 +23,12 @@ pub(super) fn read(url: &str) -> Result<ConnectionInfo, StoreError> {
         let reason = error.category().to_owned();
         setting(format!("expected a URL that begins with {SCHEMES} and has a host, got another text ({reason})"))
     })?;
+    #[cfg(feature = "redis-tls")]
     if is_tls {
-        provide_cryptography();
+        crate::web::provide_cryptography();
     }
     Ok(info)
 }
-
-/// Without a default the TLS library panics. An application that has chosen one keeps it.
-#[cfg(feature = "redis-tls")]
-fn provide_cryptography() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Who comes first wins; either will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
-}
-
-#[cfg(not(feature = "redis-tls"))]
-fn provide_cryptography() {}
 
 /// Another node of the same cluster: the same credentials and encryption.
 pub(super) fn sibling(of: &ConnectionInfo, host: Option<String>, port: u16) -> ConnectionInfo {
