@@ -9,7 +9,7 @@
 //! | `MISS` | debug | `collapsed`, `reason` |
 //! | `pass` | debug | `reason` |
 //! | `failure` | debug | `reason`: a visitor got what came of a render that failed |
-//! | `stored` | debug | `key` (readable, with the scope), `bytes` |
+//! | `stored` | debug | `key` (the digest of that in the store), `bytes` |
 //! | `landed` | debug | `outcome`, `purpose`, `took` (microseconds) |
 //! | `regenerated` | debug | `reason` |
 //! | `failed` | debug | `what` |
@@ -26,7 +26,8 @@
 //! | `the ledger is another one` | warn | `store`; what was rendered before counts as invalidated |
 //! | `invalidated` | info | `verb`, `marks`, `target` (the first, escaped and cut) |
 //!
-//! `route` is the pattern and may be used as a label. `path` is escaped and cut, and may not.
+//! `route` is the pattern and may be used as a label. `path` is escaped and cut, and may not. It is all that is logged of what a
+//! visitor has sent.
 //!
 //! A render is a span `render`, one in the background a span `regenerate` (level info), both with `route` and `path`: roots, that
 //! follow from the span of the request that caused them. What a handler logs is inside of it.

@@ -36,7 +36,8 @@ pub(crate) fn stored(shared: &Shared, recipe: &Recipe, page: &Page) {
         target: "axum_isr",
         route = %recipe.pattern(),
         path = ?Shown(page.key.parts().path),
-        key = %page.key.storage_key(&shared.scope),
+        // Not the readable form, which has what the visitor sent in the query.
+        key = %shared.store_key(&page.key).digest_hex(),
         bytes = page.entry.weight(),
         "stored"
     );

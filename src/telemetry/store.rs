@@ -25,17 +25,17 @@ pub(crate) fn store_failed(shared: &Shared, kind: StoreErrorKind) {
 
 pub(crate) fn store_damaged(shared: &Shared, key: &StoreKey, damage: Damage) {
     shared.counters.store_damaged.add();
-    let what = damage.as_str();
+    let (what, key) = (damage.as_str(), key.digest_hex());
     if damage == Damage::Signature && shared.beliefs.first_warning("", what) {
-        warn!(target: "axum_isr", ?key, damage = what, "an entry of the store is of no use: not signed by one of our keys");
+        warn!(target: "axum_isr", %key, damage = what, "an entry of the store is of no use: not signed by one of our keys");
     } else {
-        debug!(target: "axum_isr", ?key, damage = what, "an entry of the store is of no use");
+        debug!(target: "axum_isr", %key, damage = what, "an entry of the store is of no use");
     }
 }
 
 pub(crate) fn written(shared: &Shared, key: &StoreKey, bytes: usize) {
     shared.counters.store_writes.add();
-    debug!(target: "axum_isr", ?key, bytes, "written");
+    debug!(target: "axum_isr", key = %key.digest_hex(), bytes, "written");
 }
 
 /// The store does not learn of something.
