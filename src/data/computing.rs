@@ -316,6 +316,7 @@ impl Task {
                 shared.memory.put(key.clone(), slot);
             }
         });
+        telemetry::holds(shared);
         self.computation.done.send_replace(Some(outcome));
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::lead::{Landing, Lead, Purpose, abandon, give_up_body};
 use super::outcome::{Head, Outcome};
+use crate::key::CacheKey;
 use crate::ledger::{Covered, Since};
 use crate::memory::{Page, PassNote, Slot};
 use crate::policy::reason::{Failed, Regenerated};
@@ -86,13 +87,18 @@ impl Lead {
 
     fn found(&self, page: Arc<Page>) -> Outcome {
         let slot = Slot::Page(Arc::clone(&page));
-        if self.shared.memory.admits(&page.key, &slot) && !self.shared.is_closing() {
-            let put = || self.shared.memory.put(page.key.clone(), slot);
-            if self.shared.flights.hold(&page.key, put) {
-                self.shared.renderers.note(&self.recipe, &page.key, page.maker.is_for_head());
-            }
+        let fits = self.shared.memory.admits(&page.key, &slot);
+        if fits && !self.shared.is_closing() && self.put(&page.key, slot) {
+            self.shared.renderers.note(&self.recipe, &page.key, page.maker.is_for_head());
         }
         Outcome::Found(page)
+    }
+
+    /// Puts something into the memory tier, unless what is there comes from a render that began later.
+    fn put(&self, key: &CacheKey, slot: Slot) -> bool {
+        let newest = self.shared.flights.hold(key, || self.shared.memory.put(key.clone(), slot));
+        telemetry::holds(&self.shared);
+        newest
     }
 
     fn remember(&self, reason: Pass) {
@@ -100,8 +106,7 @@ impl Lead {
         let notes = self.context.notes();
         let covered = self.covered(&notes, &self.tags(&notes));
         let note = Slot::Pass(Arc::new(PassNote { reason, until, begun: self.begun, covered }));
-        let key = self.flight.key();
-        self.shared.flights.hold(key, || self.shared.memory.put(key.clone(), note));
+        self.put(self.flight.key(), note);
     }
 
     /// The old page stays, and is not tried again before its back-off is over.
@@ -207,8 +212,7 @@ impl Lead {
                 return Outcome::Pass(Pass::TooLarge);
             }
             // Not always the newest: a page may be rendered for a GET and for a HEAD at the same time.
-            let put = || self.shared.memory.put(page.key.clone(), slot);
-            if !self.shared.is_closing() && self.shared.flights.hold(&page.key, put) {
+            if !self.shared.is_closing() && self.put(&page.key, slot) {
                 self.shared.renderers.note(&self.recipe, &page.key, page.maker.is_for_head());
                 telemetry::stored(&self.shared, &self.recipe, &page);
                 self.tell_store_of(&page);
@@ -220,7 +224,6 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        telemetry::in_flight(false);
         if !self.flight.has_ended() {
             if std::thread::panicking() {
                 // Outside of what is contained: the drop of a body, for example.

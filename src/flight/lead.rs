@@ -31,7 +31,7 @@ use crate::memory::Page;
 use crate::policy::response::{self, Pass};
 use crate::render::{RENDER, Recipe, RenderContext, RenderReason, Rendered, render_request};
 use crate::store::Version;
-use crate::telemetry;
+use crate::telemetry::{self, InFlight};
 
 /// How many times the render timeout a render without visitors may take in all.
 pub(crate) const BACKGROUND_RENDERS: u32 = 4;
@@ -145,6 +145,7 @@ pub(crate) struct Lead {
     pub(super) useless: OnceLock<Version>,
     /// When the handler was asked.
     asked_at: OnceLock<MonoTime>,
+    _in_flight: InFlight,
 }
 
 impl Lead {
@@ -159,7 +160,6 @@ impl Lead {
         let inner_path = key.parts().inner.into();
         let mode = recipe.route.settings().mode;
         let context = Arc::new(RenderContext::new(shared.id, key, recipe.pattern(), purpose.reason(), mode));
-        telemetry::in_flight(true);
         Self {
             begun: shared.next_render(),
             began_at: shared.time.monotonic(),
@@ -175,6 +175,7 @@ impl Lead {
             purpose,
             context,
             inner_path,
+            _in_flight: InFlight::begin(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::handle::Isr;
 use crate::backing;
+use crate::telemetry;
 
 /// How long a task that was told to stop gets to do so.
 const GRACE: Duration = Duration::from_millis(100);
@@ -57,6 +58,7 @@ impl Isr {
             None => (0, 0),
         };
         shared.memory.clear();
+        telemetry::holds(shared);
         shared.renderers.clear();
         let finished = running.saturating_sub(abandoned);
         tracing::info!(target: "axum_isr", finished, abandoned, unwritten, unsent_marks, "shut down");

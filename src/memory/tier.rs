@@ -116,7 +116,6 @@ impl<B: BuildHasher + Clone + Default> Memory<B> {
     }
 
     /// What they may weigh at most.
-    #[cfg(feature = "admin")]
     pub(crate) fn limit(&self) -> u64 {
         self.cache.capacity()
     }

@@ -32,7 +32,7 @@
 //! A render is a span `render`, one in the background a span `regenerate` (level info), both with `route` and `path`: roots, that
 //! follow from the span of the request that caused them. What a handler logs is inside of it.
 //!
-//! - `requests`, `renders`, `invalidations`, `data`, `seeds`, `store`: what is said of each.
+//! - `requests`, `renders`, `invalidations`, `data`, `memory`, `seeds`, `store`: what is said of each.
 //! - `routes`: the numbers of a route; `stats`: those of a handle.
 //! - `meter`: the same as metrics.
 //! - `events`: what has happened lately.
@@ -42,6 +42,7 @@ mod counter;
 mod data;
 mod events;
 mod invalidations;
+mod memory;
 mod meter;
 mod renders;
 mod requests;
@@ -55,8 +56,9 @@ pub(crate) use counter::Counter;
 pub(crate) use data::{computation_failed, computed, found_data, too_large};
 pub(crate) use events::Events;
 pub(crate) use invalidations::invalidated;
-pub(crate) use meter::Held;
-pub(crate) use renders::{failed, found, in_flight, landed, regenerated, regeneration_failed, span, stored};
+pub(crate) use memory::holds;
+pub(crate) use meter::{Held, InFlight};
+pub(crate) use renders::{failed, found, landed, regenerated, regeneration_failed, span, stored};
 pub(crate) use requests::{bypassed, not_made, passed, route, served, streamed};
 pub use routes::RouteStats;
 pub(crate) use routes::{Route, Routes, Site};

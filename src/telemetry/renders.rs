@@ -3,7 +3,6 @@
 use tracing::{Span, debug, info_span, warn};
 
 use super::events::tell;
-use super::meter;
 use super::routes::Route;
 use super::shown::Shown;
 use crate::flight::Outcome;
@@ -23,11 +22,6 @@ pub(crate) fn span(recipe: &Recipe, key: &CacheKey, purpose: &'static str, regen
     };
     span.follows_from(Span::current());
     span
-}
-
-/// A leader begins, or ends.
-pub(crate) fn in_flight(begins: bool) {
-    meter::in_flight(begins);
 }
 
 pub(crate) fn stored(shared: &Shared, recipe: &Recipe, page: &Page) {
@@ -60,7 +54,6 @@ pub(crate) fn landed(
         recipe.numbers.render_micros.add_all(took);
         recipe.numbers.meter.rendered(took);
     }
-    shared.held.holds(|| (shared.memory.weight(), shared.memory.items()));
     debug!(
         target: "axum_isr",
         route = %recipe.pattern(),

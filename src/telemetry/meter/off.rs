@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::memory::Holding;
 use crate::ledger::{Mark, Verb};
 use crate::policy::reason::{Reason, Regenerated};
 use crate::store::StoreErrorKind;
@@ -31,10 +32,16 @@ impl RouteMeter {
 pub(crate) struct Held;
 
 impl Held {
-    pub(crate) fn holds(&self, _: impl FnOnce() -> (u64, usize)) {}
+    pub(in super::super) fn holds(&self, _: impl FnOnce() -> Holding) {}
 }
 
-pub(crate) fn in_flight(_: bool) {}
+pub(crate) struct InFlight;
+
+impl InFlight {
+    pub(crate) fn begin() -> Self {
+        Self
+    }
+}
 
 pub(crate) fn store_called(_: &'static str, _: &'static str, _: Duration, _: Option<StoreErrorKind>) {}
 

@@ -1,13 +1,14 @@
 //! Metrics by the facade `metrics`, for whichever exporter the application has installed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
+use super::super::memory::Holding;
 use crate::ledger::{Mark, Verb};
 use crate::policy::reason::{Reason, Regenerated};
 use crate::store::StoreErrorKind;
@@ -20,6 +21,7 @@ const AGE: &str = "isr_age_at_serve_seconds";
 const SAVED: &str = "isr_render_seconds_saved_total";
 const MEMORY_BYTES: &str = "isr_memory_bytes";
 const MEMORY_ENTRIES: &str = "isr_memory_entries";
+const MEMORY_LIMIT: &str = "isr_memory_limit_bytes";
 const STORE_SECONDS: &str = "isr_store_seconds";
 const STORE_ERRORS: &str = "isr_store_errors_total";
 const BREAKER: &str = "isr_breaker_open";
@@ -107,6 +109,7 @@ impl RouteMeter {
     }
 
     pub(crate) fn regenerated(&self, what: Regenerated) {
+        describe();
         let result = match what {
             Regenerated::Failed(_) => "failed",
             Regenerated::NotShared(_) => "not-shared",
@@ -117,25 +120,34 @@ impl RouteMeter {
     }
 }
 
-/// What a handle holds. Told as differences, so that several handles add up.
+/// What a handle holds. Told as differences, so that several handles add up, and one that goes takes its own along.
 #[derive(Default)]
-pub(crate) struct Held {
-    bytes: AtomicU64,
-    entries: AtomicU64,
-}
+pub(crate) struct Held(Mutex<Holding>);
 
 impl Held {
-    pub(crate) fn holds(&self, now: impl FnOnce() -> (u64, usize)) {
-        let (bytes, entries) = now();
-        tell(&gauge!(MEMORY_BYTES), &self.bytes, bytes);
-        tell(&gauge!(MEMORY_ENTRIES), &self.entries, entries as u64);
+    /// Looks and tells under one lock: of two that come together the later one has seen what both have put.
+    pub(in super::super) fn holds(&self, now: impl FnOnce() -> Holding) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = now();
+        describe();
+        tell(&gauge!(MEMORY_BYTES), last.bytes, now.bytes);
+        tell(&gauge!(MEMORY_ENTRIES), last.entries, now.entries);
+        tell(&gauge!(MEMORY_LIMIT), last.limit, now.limit);
+        *last = now;
     }
 }
 
-/// Every one tells the difference to the one before: together, whatever their order, that of the last to the first.
+impl Drop for Held {
+    fn drop(&mut self) {
+        // What never held anything says nothing.
+        if self.0.get_mut().unwrap_or_else(PoisonError::into_inner).limit > 0 {
+            self.holds(Holding::default);
+        }
+    }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
-fn tell(gauge: &Gauge, last: &AtomicU64, now: u64) {
-    let before = last.swap(now, Ordering::Relaxed);
+fn tell(gauge: &Gauge, before: u64, now: u64) {
     if now >= before {
         gauge.increment((now - before) as f64);
     } else {
@@ -143,13 +155,26 @@ fn tell(gauge: &Gauge, last: &AtomicU64, now: u64) {
     }
 }
 
-pub(crate) fn in_flight(begins: bool) {
-    describe();
-    let gauge = gauge!(IN_FLIGHT);
-    if begins { gauge.increment(1.0) } else { gauge.decrement(1.0) }
+/// A render that runs. It ends where it began, also if another exporter was installed meanwhile.
+pub(crate) struct InFlight(Gauge);
+
+impl InFlight {
+    pub(crate) fn begin() -> Self {
+        describe();
+        let gauge = gauge!(IN_FLIGHT);
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
 }
 
 pub(crate) fn store_called(store: &'static str, op: &'static str, took: Duration, problem: Option<StoreErrorKind>) {
+    describe();
     histogram!(STORE_SECONDS, "store" => store, "op" => op).record(seconds(took));
     if let Some(kind) = problem {
         counter!(STORE_ERRORS, "store" => store, "op" => op, "kind" => kind.as_str()).increment(1);
@@ -157,10 +182,12 @@ pub(crate) fn store_called(store: &'static str, op: &'static str, took: Duration
 }
 
 pub(crate) fn breaker(store: &'static str, part: &'static str, open: bool) {
+    describe();
     gauge!(BREAKER, "store" => store, "part" => part).set(if open { 1.0 } else { 0.0 });
 }
 
 pub(crate) fn invalidated(verb: Verb, marks: &[Mark]) {
+    describe();
     for mark in marks {
         counter!(INVALIDATIONS, "verb" => verb.as_str(), "by" => mark.target.kind()).increment(1);
     }
@@ -187,6 +214,7 @@ fn describe() {
         describe_counter!(SAVED, Unit::Seconds, "Time that it would have taken to render what HITs answered.");
         describe_gauge!(MEMORY_BYTES, Unit::Bytes, "What pages, remembered passes and data weigh in memory.");
         describe_gauge!(MEMORY_ENTRIES, Unit::Count, "How many of them there are.");
+        describe_gauge!(MEMORY_LIMIT, Unit::Bytes, "What they may weigh.");
         describe_histogram!(STORE_SECONDS, Unit::Seconds, "Time of calls of the store.");
         describe_counter!(STORE_ERRORS, Unit::Count, "Calls of the store that failed, by kind.");
         describe_gauge!(BREAKER, Unit::Count, "1 while a part of the store is not asked because it failed.");
