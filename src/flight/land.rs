@@ -225,9 +225,14 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         if !self.flight.has_ended() {
-            if std::thread::panicking() {
+            let panics = std::thread::panicking();
+            if panics {
                 // Outside of what is contained: the drop of a body, for example.
                 self.failed(Failed::Panicked);
+            }
+            if matches!(self.purpose, Purpose::Regenerate { .. }) {
+                let what = if panics { Regenerated::Failed(Failed::Panicked) } else { Regenerated::Abandoned };
+                telemetry::regenerated(&self.shared, &self.recipe.numbers, &self.context.key, what);
             }
             self.give_back(&Outcome::Abandoned);
             self.tell_exporter(&Outcome::Abandoned);
