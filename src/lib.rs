@@ -139,8 +139,9 @@
 //!
 //! | feature | cost |
 //! |---|---|
-//! | (none) | the default, with [`store::DiskStore`]: axum without its server, tokio's `rt`, `sync` and `time`, `MessagePack` and `serde_json`; 68 crates |
-//! | `admin` | `admin::revalidation_router`: invalidation over HTTP; no crate more |
+//! | (none) | the default, with [`store::DiskStore`]: axum without its server, tokio's `rt`, `sync` and `time`, `MessagePack` and `serde_json`; 74 crates |
+//! | `admin` | `admin::revalidation_router`: invalidation over HTTP; 1 crate more |
+//! | `metrics` | [counts and times](stats#metrics) for the facade `metrics`, and with it for Prometheus and others; 3 crates more |
 //! | `redis` | `store::RedisStore`: Redis and Valkey, clusters too; the client `redis` with tokio's network, 47 crates more |
 //! | `redis-tls` | the same over TLS (`rediss://`), with the system's certificates; `rustls` and `ring`, which is built with a C compiler, 10 crates more than `redis` |
 //! | `cloudflare-kv` | `store::CloudflareKv`: Cloudflare KV, over a gateway Worker or the REST API; the client `reqwest` (HTTP/1.1) with `rustls` and `ring`, `base64`, 53 crates more |
@@ -192,6 +193,7 @@ mod policy;
 pub mod prerender;
 mod render;
 mod service;
+pub mod stats;
 pub mod store;
 mod telemetry;
 pub mod testing;
@@ -208,15 +210,6 @@ pub use policy::status::CacheStatus;
 pub use policy::tag::Tag;
 pub use render::{DynamicRequest, Render};
 pub use service::IsrService;
-
-/// What the cache has done and holds.
-pub mod stats {
-    pub use crate::explain::{Explanation, HeldEntry, Input, TagExplanation, TagState};
-    pub use crate::policy::reason::{Failed, Miss, Reason, Regenerated, Stale};
-    pub use crate::policy::request::Bypass;
-    pub use crate::policy::response::Pass;
-    pub use crate::telemetry::{RouteStats, Stats};
-}
 
 /// What the README shows compiles. Some of it is about Redis and Cloudflare KV.
 #[cfg(all(doctest, feature = "redis", feature = "cloudflare-kv"))]

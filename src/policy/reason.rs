@@ -20,7 +20,7 @@ use super::response::Pass;
 /// | `miss` | `cold`, `expired`, `invalidated`, `unknown`, …: see [`Miss`] |
 /// | `bypass` | `no-config`, `method`, `dynamic`, …: see [`Bypass`] |
 /// | `pass` | `set-cookie`, `cache-control`, `status`, …: see [`Pass`] |
-/// | `failed` | `status`, `timed-out`, `panicked`, `broken`, `abandoned`: see [`Failed`] |
+/// | `failed` | `status`, `timed-out`, `panicked`, `broken`: see [`Failed`] |
 /// | `regeneration` | `ok`, `unchanged`, `found`, …: see [`Regenerated`] |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -203,7 +203,7 @@ fn describe() {
     static TOLD: Once = Once::new();
     TOLD.call_once(|| {
         describe_counter!(REQUESTS, Unit::Count, "Requests by what became of them, and why.");
-        describe_histogram!(RENDER_SECONDS, Unit::Seconds, "Time from a render's begin to the end of its body.");
+        describe_histogram!(RENDER_SECONDS, Unit::Seconds, "Time from asking the handler to the end of its body.");
         describe_gauge!(IN_FLIGHT, Unit::Count, "Renders that run.");
         describe_counter!(
             REGENERATIONS,
@@ -217,7 +217,11 @@ fn describe() {
         describe_gauge!(MEMORY_LIMIT, Unit::Bytes, "What they may weigh.");
         describe_histogram!(STORE_SECONDS, Unit::Seconds, "Time of calls of the store.");
         describe_counter!(STORE_ERRORS, Unit::Count, "Calls of the store that failed, by kind.");
-        describe_gauge!(BREAKER, Unit::Count, "1 while a part of the store is not asked because it failed.");
+        describe_gauge!(
+            BREAKER,
+            Unit::Count,
+            "1 while a part of the store is not asked because it failed several times in a row."
+        );
         describe_counter!(INVALIDATIONS, Unit::Count, "What was marked, by verb and by what it names.");
     });
 }
