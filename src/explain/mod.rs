@@ -24,6 +24,7 @@ use std::time::Duration;
 use serde::Serializer;
 
 /// A duration as whole milliseconds.
+#[expect(clippy::ref_option, reason = "serde passes what it has")]
 fn millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => serializer.serialize_some(&u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
@@ -32,6 +33,7 @@ fn millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok
 }
 
 /// The same with what is less than one.
+#[expect(clippy::ref_option, reason = "serde passes what it has")]
 fn fine_millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => serializer.serialize_some(&(time.as_secs_f64() * 1_000.0)),

@@ -116,12 +116,12 @@ impl Isr {
         let mut first = None;
         for (candidate, look) in looked {
             if look.slot.is_some() {
-                return Ok(explained(&self.shared, path, &uri, candidate, look));
+                return Ok(explained(&self.shared, path, &uri, candidate, &look));
             }
             first.get_or_insert((candidate, look));
         }
         Ok(match first {
-            Some((candidate, look)) => explained(&self.shared, path, &uri, candidate, look),
+            Some((candidate, look)) => explained(&self.shared, path, &uri, candidate, &look),
             None => unknown(path),
         })
     }
@@ -201,7 +201,7 @@ fn unknown(path: &str) -> Explanation {
     }
 }
 
-fn explained(shared: &Shared, path: &str, uri: &Uri, candidate: &Candidate, look: Look) -> Explanation {
+fn explained(shared: &Shared, path: &str, uri: &Uri, candidate: &Candidate, look: &Look) -> Explanation {
     let config = candidate.config.as_ref();
     let settings = config.map(RouteConfig::settings);
     let entry = look.key.as_ref().zip(look.slot.as_ref()).map(|(key, slot)| describe(shared, key, slot));

@@ -1,5 +1,6 @@
 //! Reasons for people.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::held::HeldEntry;
@@ -35,7 +36,8 @@ pub(super) fn sentence(reason: Reason, entry: Option<&HeldEntry>) -> String {
         }
         if let Some(error) = &entry.last_error {
             let times = if entry.failures == 1 { "once".to_owned() } else { format!("{} times", entry.failures) };
-            text += &format!(" To render it again has failed {times}, the last time with {error}");
+            // To a string there is no error.
+            let _ = write!(text, " To render it again has failed {times}, the last time with {error}");
             text += &entry.retry_in.map_or(". ".to_owned(), |wait| format!("; it is tried again in {}.", rough(wait)));
         } else if entry.kind == "pass" {
             text += &entry.retry_in.map_or(" The next visitor causes another look.".to_owned(), |wait| {

@@ -29,7 +29,7 @@ impl RouteMeter {
 }
 
 #[derive(Default)]
-pub(crate) struct Held;
+pub(crate) struct Held(());
 
 impl Held {
     pub(in super::super) fn holds(&self, _: impl FnOnce() -> Holding) {}
