@@ -72,8 +72,12 @@ impl<S: Bounds> Visit<S> {
                     return self.read_along(&head);
                 }
                 Step::Ended(Outcome::Broken(head)) => {
-                    self.not_made(Failed::Broken);
-                    return self.read_along(&head);
+                    let note = self.not_made(Failed::Broken);
+                    let mut response = self.read_along(&head);
+                    if let Some(note) = note {
+                        response.headers_mut().insert(header::CACHE_STATUS, *note);
+                    }
+                    return response;
                 }
                 Step::Ended(Outcome::Failure(failure)) => return self.fail(&failure),
                 Step::Ended(Outcome::Pass(reason)) => return self.own(reason).await,
@@ -198,6 +202,7 @@ impl<S: Bounds> Visit<S> {
     /// As `own`, and the others learn from it whether the handler needs its visitors.
     async fn try_own(self) -> Response {
         telemetry::passed(self.core.shared(), &self.request, Pass::NeedsVisitor);
+        let note = self.core.note_of(Reason::Pass(Pass::NeedsVisitor), &self.request, &self.route);
         let volunteer = self.waiter.volunteer();
         let Self { core, request, route, waiter, .. } = self;
         // As in a render: if the handler asks for its own page, that request must not wait for this one.
@@ -215,7 +220,7 @@ impl<S: Bounds> Visit<S> {
             _ => Verdict::Works(status),
         });
         drop(waiter);
-        response
+        noted(response, note)
     }
 }
 
