@@ -10,7 +10,7 @@ use crate::clock::WallTime;
 use crate::entry::{Served, Told};
 use crate::key::{self, CacheKey};
 use crate::memory::Page;
-use crate::policy::reason::{Reason, Stale};
+use crate::policy::reason::{Miss, Reason, Stale};
 use crate::policy::route::RouteConfig;
 
 impl<S: Bounds> Core<S> {
@@ -36,10 +36,12 @@ impl<S: Bounds> Core<S> {
         let window = page.entry.window();
         // What was invalidated, or may have been, has been fresh until now.
         let ttl = match served {
-            Served::Stale(Stale::Invalidated | Stale::Unverified) => window.ttl_secs(now).min(0),
-            _ => window.ttl_secs(now),
+            Served::Stale(Stale::Invalidated | Stale::Unverified) => Some(window.ttl_secs(now).min(0)),
+            // Nothing is kept.
+            Served::Miss { why: Miss::Development, .. } => None,
+            _ => Some(window.ttl_secs(now)),
         };
-        self.tell(response, served, Some(ttl), &page.key);
+        self.tell(response, served, ttl, &page.key);
     }
 
     /// Of an answer whose body is on its way.
