@@ -39,8 +39,10 @@ pub(super) fn candidates(shared: &Shared, uri: &Uri, headers: &HeaderMap) -> Vec
             Some(Candidate { pattern: pattern.clone(), config: site.config.clone(), request })
         })
         .collect();
-    // A layer around a whole router sees what its routes do not.
-    found.sort_by_key(|candidate| candidate.request.extensions().get::<MatchedPath>().is_none());
+    // A layer around a whole router sees what its routes do not; one without a configuration leaves it to those further in.
+    found.sort_by_key(|candidate| {
+        (candidate.request.extensions().get::<MatchedPath>().is_none(), candidate.config.is_none())
+    });
     found
 }
 
