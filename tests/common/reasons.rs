@@ -2,30 +2,20 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, missing_docs, missing_debug_implementations)]
 
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use axum_isr::Isr;
 use axum_isr::stats::{Bypass, Explanation, Failed, Miss, Reason, RouteStats};
 use futures_util::future::join;
+use http::HeaderValue;
 use http_body_util::BodyExt;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use sfv::{BareItem, Item, List, ListEntry, Parser};
-use tower::Service;
-use tower::util::BoxCloneService;
 
-use crate::common::{Logs, let_run, request_with, send, settled, state};
-
-/// The pattern of the routes here, if nothing else is said.
-pub const PATTERN: &str = "/p/{slug}";
-
-pub type Later<T = ()> = Pin<Box<dyn Future<Output = T>>>;
+use crate::case::{Answer, Case, Foreseen, Row};
+use crate::common::{Logs, let_run, send, settled, state};
 
 /// All that is told on this thread from now on.
 pub struct Watch {
@@ -65,178 +55,6 @@ impl Watch {
     /// The lines after so many.
     pub fn since(&self, before: usize) -> Vec<String> {
         self.logs.lines().split_off(before)
-    }
-}
-
-/// What `Isr::explain` says right before the request.
-#[derive(Clone, Copy, Debug)]
-pub enum Foreseen {
-    /// What becomes of it.
-    Same,
-    /// Only the store, the handler or other visitors will say it: this is what it says instead.
-    Otherwise(Reason),
-    /// It is no path that could be explained.
-    Refused,
-}
-
-/// Where the answer is that `Cache-Status` is in.
-pub enum Answer {
-    /// What the visitor gets.
-    Got,
-    /// Nowhere: a panic goes on unwinding through the layer.
-    Unwound,
-    /// The handler has it: it asked for the page itself.
-    Inside(std::sync::Arc<std::sync::Mutex<Option<Response>>>),
-}
-
-/// A site that is prepared, and the request that comes next.
-pub struct Case {
-    pub isr: Isr,
-    pub app: BoxCloneService<Request, Response, Infallible>,
-    pub ask: Box<dyn Fn() -> Request>,
-    pub route: &'static str,
-    pub foreseen: Foreseen,
-    /// Besides `then`, what the sentence says.
-    pub store: bool,
-    pub also: Vec<Reason>,
-    pub collapsed: bool,
-    pub meanwhile: Option<Later>,
-    pub answer: Answer,
-    /// What was found out is remembered: what is foreseen when the same is asked again.
-    pub again: Option<Foreseen>,
-    /// Of what is explained and what is asked the keys are the same.
-    pub keyed: bool,
-    pub settles: bool,
-    pub held: Vec<Box<dyn Any>>,
-}
-
-impl Case {
-    pub fn new<S>(isr: &Isr, app: &S) -> Self
-    where
-        S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
-    {
-        Self {
-            isr: isr.clone(),
-            app: BoxCloneService::new(app.clone()),
-            ask: Box::new(|| request_with("/p/a", &[])),
-            route: PATTERN,
-            foreseen: Foreseen::Same,
-            store: false,
-            also: Vec::new(),
-            collapsed: false,
-            meanwhile: None,
-            answer: Answer::Got,
-            again: None,
-            keyed: true,
-            settles: true,
-            held: Vec::new(),
-        }
-    }
-
-    /// Sent to another app of the same handle.
-    pub fn on<S>(self, app: &S) -> Self
-    where
-        S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
-    {
-        Self { app: BoxCloneService::new(app.clone()), ..self }
-    }
-
-    pub fn path(self, path: &'static str) -> Self {
-        self.asking(move || request_with(path, &[]))
-    }
-
-    pub fn headers(self, headers: &'static [(&'static str, &'static str)]) -> Self {
-        self.asking(move || request_with("/p/a", headers))
-    }
-
-    pub fn asking(self, ask: impl Fn() -> Request + 'static) -> Self {
-        Self { ask: Box::new(ask), ..self }
-    }
-
-    pub fn route(self, route: &'static str) -> Self {
-        Self { route, ..self }
-    }
-
-    /// Only the request itself finds it out: by what is known, there is no page.
-    pub fn looks_cold(self) -> Self {
-        self.looks(Reason::Miss(Miss::Cold))
-    }
-
-    /// Only the request itself finds it out: by what is known, it is this.
-    pub fn looks(self, otherwise: Reason) -> Self {
-        Self { foreseen: Foreseen::Otherwise(otherwise), ..self }
-    }
-
-    pub fn cannot_be_explained(self) -> Self {
-        Self { foreseen: Foreseen::Refused, ..self }
-    }
-
-    /// There is a store, which would be asked.
-    pub fn with_store(self) -> Self {
-        Self { store: true, ..self }
-    }
-
-    /// What becomes of others meanwhile.
-    pub fn also(self, also: impl IntoIterator<Item = Reason>) -> Self {
-        Self { also: also.into_iter().collect(), ..self }
-    }
-
-    /// Somebody else's request has started the render.
-    pub fn collapsed(self) -> Self {
-        Self { collapsed: true, ..self }
-    }
-
-    pub fn meanwhile(self, work: impl Future<Output = ()> + 'static) -> Self {
-        Self { meanwhile: Some(Box::pin(work)), ..self }
-    }
-
-    pub fn answered(self, answer: Answer) -> Self {
-        Self { answer, ..self }
-    }
-
-    /// Asked again, the explanation agrees, too.
-    pub fn remembered(self) -> Self {
-        Self { again: Some(Foreseen::Same), ..self }
-    }
-
-    /// Remembered, but of requests that cannot be explained.
-    pub fn remembered_unseen(self) -> Self {
-        Self { again: Some(self.foreseen), ..self }
-    }
-
-    /// The explanation is of another key.
-    pub fn unkeyed(self) -> Self {
-        Self { keyed: false, ..self }
-    }
-
-    /// Others are still waiting when all is told.
-    pub fn goes_on(self) -> Self {
-        Self { settles: false, ..self }
-    }
-
-    /// Has to live as long as the case.
-    pub fn holding(mut self, held: impl Any) -> Self {
-        self.held.push(Box::new(held));
-        self
-    }
-}
-
-/// A reason, and how it comes about.
-pub struct Row {
-    pub reason: Reason,
-    pub what: &'static str,
-    pub prepare: Box<dyn FnOnce() -> Later<Case>>,
-    pub timers: bool,
-}
-
-pub fn row<F: AsyncFnOnce() -> Case + 'static>(reason: Reason, what: &'static str, prepare: F) -> Row {
-    Row { reason, what, prepare: Box::new(move || Box::pin(prepare())), timers: true }
-}
-
-impl Row {
-    /// On a runtime without timers.
-    pub fn without_timers(self) -> Self {
-        Self { timers: false, ..self }
     }
 }
 
@@ -289,12 +107,12 @@ impl Watch {
         };
         let (response, ()) = join(visit, meanwhile).await;
         if case.settles {
-            settled(&case.isr).await
+            settled(&case.isr).await;
         } else {
-            let_run().await
+            let_run().await;
         }
 
-        self.headers_agree(reason, case, response, explained.as_ref(), name);
+        headers_agree(reason, case, response, explained.as_ref(), name);
         let mut all = case.also.clone();
         all.push(reason);
         let words = |reason: &Reason| (reason.state().to_owned(), reason.reason().to_owned());
@@ -338,60 +156,54 @@ impl Watch {
         let counted = self.counted("isr_requests_total").into_iter().map(|(labels, count)| (of(labels), count));
         counted.filter(|((of, _), _)| of == route).map(|((_, words), count)| (words, count)).collect()
     }
+}
 
-    fn headers_agree(
-        &self,
-        reason: Reason,
-        case: &Case,
-        response: Response,
-        explained: Option<&Explanation>,
-        name: &str,
-    ) {
-        let response = match &case.answer {
-            Answer::Got => response,
-            Answer::Inside(answer) => answer.lock().unwrap().take().expect("the handler asked"),
-            Answer::Unwound => {
-                assert_eq!(response.headers().get("cache-status"), None, "{name}: who has written it?");
-                return;
-            }
-        };
-        let state = match reason {
-            // It has no state header.
-            Reason::Miss(Miss::Development) => "",
-            Reason::Hit => "HIT",
-            Reason::Stale(_) => "STALE",
-            // What breaks begins as a page does.
-            Reason::Miss(_) | Reason::Failed(Failed::Broken) => "MISS",
-            _ => "",
-        };
-        assert_eq!(self::state(&response), state, "{name}");
-        let status = status(&response);
-        let token = |text: &str| Some(BareItem::Token(text.to_owned().try_into().unwrap()));
-        let get = |key: &str| status.params.get(key).cloned();
-        assert_eq!(Some(status.bare_item.clone()), token("axum-isr"), "{name}");
-        let forwarded = match reason {
-            Reason::Hit | Reason::Stale(_) => None,
-            Reason::Bypass(Bypass::Method) => token("method"),
-            Reason::Bypass(_) | Reason::Pass(_) => token("bypass"),
-            _ => token("miss"),
-        };
-        let hit = forwarded.is_none().then_some(BareItem::Boolean(true));
-        assert_eq!((get("hit"), get("fwd")), (hit, forwarded), "{name}: {status:?}");
-        assert_eq!(get("detail"), token(reason.reason()), "{name}: {status:?}");
-        assert_eq!(get("collapsed").is_some(), case.collapsed, "{name}: {status:?}");
-        if let Some(BareItem::Integer(ttl)) = get("ttl") {
-            let fresh = !matches!(reason, Reason::Stale(_));
-            assert_eq!(i64::from(ttl) > 0, fresh, "{name}: {status:?}");
-        } else {
-            assert!(!matches!(reason, Reason::Hit | Reason::Stale(_)), "{name}: {status:?}");
+/// The answer says the same, in a field that is one.
+fn headers_agree(reason: Reason, case: &Case, response: Response, explained: Option<&Explanation>, name: &str) {
+    let response = match &case.answer {
+        Answer::Got => response,
+        Answer::Inside(answer) => answer.lock().unwrap().take().unwrap(),
+        Answer::Unwound => {
+            assert_eq!(response.headers().get("cache-status"), None, "{name}: who has written it?");
+            return;
         }
-        assert_eq!(get("stored").is_some(), get("ttl").is_some() && state == "MISS", "{name}: {status:?}");
-        let key = explained.and_then(|explained| explained.key.clone());
-        if let (Some(BareItem::String(told)), Some(key)) = (get("key"), &key) {
-            assert_eq!(told.as_str() == key, case.keyed, "{name}: {told:?} {key}");
-        } else {
-            assert!(get("key").is_none() || key.is_none(), "{name}: {status:?} {key:?}");
-        }
+    };
+    let state = match reason {
+        // It has no state header.
+        Reason::Miss(Miss::Development) => "",
+        Reason::Hit => "HIT",
+        Reason::Stale(_) => "STALE",
+        // What breaks begins as a page does.
+        Reason::Miss(_) | Reason::Failed(Failed::Broken) => "MISS",
+        _ => "",
+    };
+    assert_eq!(self::state(&response), state, "{name}");
+    let status = status(&response);
+    let token = |text: &str| Some(BareItem::Token(text.to_owned().try_into().unwrap()));
+    let get = |key: &str| status.params.get(key).cloned();
+    assert_eq!(Some(status.bare_item.clone()), token("axum-isr"), "{name}");
+    let forwarded = match reason {
+        Reason::Hit | Reason::Stale(_) => None,
+        Reason::Bypass(Bypass::Method) => token("method"),
+        Reason::Bypass(_) | Reason::Pass(_) => token("bypass"),
+        _ => token("miss"),
+    };
+    let hit = forwarded.is_none().then_some(BareItem::Boolean(true));
+    assert_eq!((get("hit"), get("fwd")), (hit, forwarded), "{name}: {status:?}");
+    assert_eq!(get("detail"), token(reason.reason()), "{name}: {status:?}");
+    assert_eq!(get("collapsed").is_some(), case.collapsed, "{name}: {status:?}");
+    if let Some(BareItem::Integer(ttl)) = get("ttl") {
+        let fresh = !matches!(reason, Reason::Stale(_));
+        assert_eq!(i64::from(ttl) > 0, fresh, "{name}: {status:?}");
+    } else {
+        assert!(!matches!(reason, Reason::Hit | Reason::Stale(_)), "{name}: {status:?}");
+    }
+    assert_eq!(get("stored").is_some(), get("ttl").is_some() && state == "MISS", "{name}: {status:?}");
+    let key = explained.and_then(|explained| explained.key.clone());
+    if let (Some(BareItem::String(told)), Some(key)) = (get("key"), &key) {
+        assert_eq!(told.as_str() == key, case.keyed, "{name}: {told:?} {key}");
+    } else {
+        assert!(get("key").is_none() || key.is_none(), "{name}: {status:?} {key:?}");
     }
 }
 
@@ -419,8 +231,7 @@ fn explained(case: &Case, request: &Request, reason: Reason, name: &str) -> Opti
         Reason::Bypass(_) => vec!["handler"],
         Reason::Pass(_) => vec!["memory", "handler"],
         Reason::Miss(Miss::Development) => vec!["render"],
-        Reason::Miss(_) if case.store => vec!["memory", "store", "render"],
-        Reason::Miss(_) => vec!["memory", "render"],
+        Reason::Miss(_) => [&["memory"], case.behind, &["render"]].concat(),
         _ => vec!["memory"],
     };
     assert_eq!(explained.then, then, "{name}");
@@ -429,8 +240,8 @@ fn explained(case: &Case, request: &Request, reason: Reason, name: &str) -> Opti
 
 /// What our cache says in `Cache-Status`, which is a list of all that the response went through.
 pub fn status(response: &Response) -> Item {
-    let lines: Vec<_> = response.headers().get_all("cache-status").iter().map(|line| line.as_bytes()).collect();
-    let list: List = Parser::new(&lines.join(&b", "[..])).parse().expect("a structured field");
+    let lines: Vec<_> = response.headers().get_all("cache-status").iter().map(HeaderValue::as_bytes).collect();
+    let list: List = Parser::new(&lines.join(&b", "[..])).parse().unwrap();
     match list.last() {
         Some(ListEntry::Item(item)) => item.clone(),
         _ => panic!("no cache: {list:?}"),

@@ -14,8 +14,9 @@ use axum_isr::{IsrLayer, RouteConfig};
 use http::{HeaderName, HeaderValue};
 use tower::Layer as _;
 
+use crate::case::{Answer, Case, Row, row};
 use crate::common::{Handler, fetch, request, request_with};
-use crate::reasons::{Answer, Row, all_agree, row};
+use crate::reasons::all_agree;
 use crate::site::{MINUTE, Site, plain};
 
 #[test]
@@ -31,7 +32,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows
 }
 
-fn bypass(why: Bypass, what: &'static str, prepare: impl AsyncFnOnce() -> crate::reasons::Case + 'static) -> Row {
+fn bypass(why: Bypass, what: &'static str, prepare: impl AsyncFnOnce() -> Case + 'static) -> Row {
     row(Reason::Bypass(why), what, prepare)
 }
 

@@ -7,8 +7,9 @@ use axum_isr::stats::{Failed, Reason};
 use http::StatusCode;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::case::{Answer, Case, Row, row};
 use crate::common::{Gate, Handler, fetch, request, waiting};
-use crate::reasons::{Answer, Case, Row, all_agree, row};
+use crate::reasons::all_agree;
 use crate::site::{Site, plain};
 
 const STATUS: Reason = Reason::Failed(Failed::Status(503));

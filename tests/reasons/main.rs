@@ -5,6 +5,8 @@
 #![cfg(feature = "metrics")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "../common/case.rs"]
+mod case;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../common/nodes.rs"]

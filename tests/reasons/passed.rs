@@ -1,5 +1,6 @@
 //! Pages that are not shared: the visitor's own request goes to the handler.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -8,12 +9,13 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum_isr::DynamicRequest;
 use axum_isr::stats::{Miss, Pass, Reason};
+use axum_isr::{DynamicRequest, Isr};
 use http::{HeaderMap, StatusCode};
 
+use crate::case::{Case, Row, row};
 use crate::common::{Gate, Handler, Taps, crowd, fetch, head, let_run, request, until, waiting};
-use crate::reasons::{Case, Row, all_agree, row};
+use crate::reasons::all_agree;
 use crate::site::{MINUTE, Page, Site, making, plain};
 
 const COLD: Reason = Reason::Miss(Miss::Cold);
@@ -156,15 +158,13 @@ fn by_bounds() -> Vec<Row> {
             site.case().looks_cold().goes_on().holding((visitors, gate))
         }),
         row(Reason::Pass(Pass::Abandoned), "shutdown gives up the render", async || {
-            let site = Site::of(plain(), {
-                let hangs = Handler::new(|n, _| async move {
-                    if n == 1 {
-                        std::future::pending::<()>().await;
-                    }
-                    "page"
-                });
-                hangs
+            let handler = Handler::new(|n, _| async move {
+                if n == 1 {
+                    std::future::pending::<()>().await;
+                }
+                "page"
             });
+            let site = Site::of(plain(), handler);
             let (isr, handler) = (site.isr.clone(), site.handler.clone());
             site.case().looks_cold().meanwhile(async move {
                 until(|| handler.calls() == 1).await;
@@ -172,8 +172,8 @@ fn by_bounds() -> Vec<Row> {
             })
         }),
         row(Reason::Pass(Pass::Overtaken), "expired whenever it is made", async || {
-            let slot = std::sync::Arc::<std::sync::OnceLock<axum_isr::Isr>>::default();
-            let inner = std::sync::Arc::clone(&slot);
+            let slot = Arc::<OnceLock<Isr>>::default();
+            let inner = Arc::clone(&slot);
             let handler = Handler::new(move |n, _| {
                 let isr = inner.get().unwrap().clone();
                 async move {

@@ -1,20 +1,26 @@
 //! Pages that are rendered again in the background: metrics, events, numbers, and what is explained of the page then.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
+use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum_isr::stats::{Failed, Pass, Reason, Regenerated, Stale};
+use axum_isr::stats::{Bypass, Failed, Pass, Reason, Regenerated, Stale};
+use axum_isr::testing::{Fault, Operation};
 use axum_isr::{DynamicRequest, Isr};
 use http::StatusCode;
+use http_body::Frame;
 
+use crate::case::{Later, PATTERN};
 use crate::common::{Gate, Handler, fetch, head, let_run, seen, send, settled, state, until};
 use crate::passed::{by_handler, of_no_length};
-use crate::reasons::{Later, PATTERN, Watch};
+use crate::reasons::Watch;
 use crate::site::{MINUTE, Site, plain, then};
 use crate::stored::{cold, filled};
 use crate::trouble::SECOND;
@@ -33,7 +39,6 @@ enum After {
 
 struct Case {
     isr: Isr,
-    app: Router,
     /// Causes the regeneration.
     cause: Later,
     after: After,
@@ -126,36 +131,27 @@ async fn agrees(watch: &Watch, what: Regenerated, case: Case, name: &str) {
 async fn visited(site: Site, after: After) -> Case {
     fetch(&site.app, "/p/a").await;
     site.clock.advance(MINUTE);
-    let app = site.app.clone();
+    let app = site.app;
     let cause = Box::pin(async move { assert_eq!(state(&fetch(&app, "/p/a").await), "STALE") });
-    Case { isr: site.isr, app: site.app, cause, after }
+    Case { isr: site.isr, cause, after }
 }
 
 fn rows() -> Vec<Row> {
     let mut rows = good();
     rows.extend(failing());
     rows.extend(refused());
-    let dynamic: Row = row(Regenerated::NotShared(Pass::Dynamic), "it asks for its visitor by now", async || {
-        let calls = std::sync::atomic::AtomicUsize::new(0);
-        let calls = std::sync::Arc::new(calls);
-        let page = move |request: Request| {
-            let n = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            async move {
-                if n == 0 {
-                    return "page".into_response();
-                }
-                use axum::extract::FromRequest;
-                match DynamicRequest::from_request(request, &()).await {
-                    Ok(asked) => format!("{:?}", asked.uri()).into_response(),
-                    Err(rejection) => rejection.into_response(),
-                }
+    rows.push(row(Regenerated::NotShared(Pass::Dynamic), "it asks for its visitor by now", async || {
+        let handler = Handler::new(|n, request: Request| async move {
+            if n == 1 {
+                return "page".into_response();
             }
-        };
-        let site = Site::new();
-        let app = Router::new().route(PATTERN, get(page)).route_layer(site.isr.layer(plain()));
-        visited(Site { app, ..site }, After::Pass(Pass::Dynamic)).await
-    });
-    rows.push(dynamic);
+            match DynamicRequest::from_request(request, &()).await {
+                Ok(asked) => format!("{:?}", asked.uri()).into_response(),
+                Err(rejection) => rejection.into_response(),
+            }
+        });
+        visited(Site::of(plain(), handler), After::Pass(Pass::Dynamic)).await
+    }));
     let shared = by_handler().into_iter().map(|(pass, page)| {
         row(Regenerated::NotShared(pass), "by what its handler says by now", async move || {
             visited(Site::of(plain(), then(move |render| page(2, render))), After::Pass(pass)).await
@@ -171,26 +167,27 @@ fn good() -> Vec<Row> {
         row(Regenerated::Ok, "on demand, without a visitor", async || {
             let site = Site::new();
             fetch(&site.app, "/p/a").await;
-            let isr = site.isr.clone();
+            let (isr, app) = (site.isr.clone(), site.app);
             let cause = Box::pin(async move {
                 let progress = isr.regenerate_path("/p/a").await.unwrap().finished().await;
+                drop(app);
                 assert_eq!((progress.done, progress.failed), (1, 0));
             });
-            Case { isr: site.isr, app: site.app, cause, after: After::Good(Reason::Hit) }
+            Case { isr: site.isr, cause, after: After::Good(Reason::Hit) }
         }),
         row(Regenerated::Ok, "and invalidated meanwhile", async || {
             let gate = Gate::closed();
             let site = Site::of(plain(), Handler::gated_again(&gate));
             let (isr, handler) = (site.isr.clone(), site.handler.clone());
-            let case = visited(site, After::Good(Reason::Stale(Stale::Invalidated))).await;
-            let visit = case.cause;
+            let old = visited(site, After::Good(Reason::Stale(Stale::Invalidated))).await;
+            let visit = old.cause;
             let cause = Box::pin(async move {
                 visit.await;
                 until(|| handler.calls() == 2).await;
                 isr.revalidate_path("/p/a").await.unwrap();
                 gate.open();
             });
-            Case { cause, ..case }
+            Case { cause, ..old }
         }),
         row(Regenerated::Unchanged, "the new page is the old one", async || {
             let same = Handler::new(|_, _| async { "page" });
@@ -204,12 +201,12 @@ fn good() -> Vec<Row> {
             assert_eq!(seen(&other.app, "/p/a").await.0, "STALE");
             let writes = other.isr.stats().store_writes;
             until(|| other.isr.stats().store_writes > writes).await;
-            let app = node.app.clone();
+            let app = node.app;
             let cause = Box::pin(async move {
                 assert_eq!(seen(&app, "/p/a").await.0, "STALE");
                 drop(cluster);
             });
-            Case { isr: node.isr, app: node.app, cause, after: After::Good(Reason::Hit) }
+            Case { isr: node.isr, cause, after: After::Good(Reason::Hit) }
         }),
         row(Regenerated::Elsewhere, "another process renders it", async || {
             let (cluster, other) = filled().await;
@@ -218,30 +215,30 @@ fn good() -> Vec<Row> {
             // Whoever asks there for the lease first has it, and does not give it back.
             let slow = cluster.troubled();
             assert_eq!(seen(&slow.app, "/p/a").await.0, "HIT");
-            cluster.faults.set(axum_isr::testing::Operation::Put, axum_isr::testing::Fault::Hang);
-            cluster.faults.set(axum_isr::testing::Operation::Release, axum_isr::testing::Fault::Hang);
+            cluster.faults.set(Operation::Put, Fault::Hang);
+            cluster.faults.set(Operation::Release, Fault::Hang);
             cluster.clock.advance(60 * SECOND);
             assert_eq!(seen(&slow.app, "/p/a").await.0, "STALE");
             settled(&slow.isr).await;
-            let app = node.app.clone();
+            let app = node.app;
             let cause = Box::pin(async move {
                 assert_eq!(seen(&app, "/p/a").await.0, "STALE");
                 drop((cluster, slow, other));
             });
-            Case { isr: node.isr, app: node.app, cause, after: After::Good(Reason::Stale(Stale::Age)) }
+            Case { isr: node.isr, cause, after: After::Good(Reason::Stale(Stale::Age)) }
         }),
         row(Regenerated::Abandoned, "shutdown gives it up", async || {
             let site = Site::of(plain(), Handler::gated_again(&Gate::closed()));
             let (isr, handler) = (site.isr.clone(), site.handler.clone());
-            let shut = Reason::Bypass(axum_isr::stats::Bypass::Shutdown);
-            let case = visited(site, After::Nothing(shut)).await;
-            let visit = case.cause;
+            let shut = Reason::Bypass(Bypass::Shutdown);
+            let old = visited(site, After::Nothing(shut)).await;
+            let visit = old.cause;
             let cause = Box::pin(async move {
                 visit.await;
                 until(|| handler.calls() == 2).await;
                 isr.shutdown(Duration::ZERO).await;
             });
-            Case { cause, ..case }
+            Case { cause, ..old }
         }),
     ]
 }
@@ -269,13 +266,13 @@ fn failing() -> Vec<Row> {
                 }
                 "page"
             });
-            let case = visited(Site::of(plain(), handler), After::Bad("timed-out")).await;
-            let visit = case.cause;
+            let old = visited(Site::of(plain(), handler), After::Bad("timed-out")).await;
+            let visit = old.cause;
             let cause = Box::pin(async move {
                 visit.await;
                 tokio::time::sleep(31 * SECOND).await;
             });
-            Case { cause, ..case }
+            Case { cause, ..old }
         }),
     ]
 }
@@ -296,16 +293,14 @@ fn refused() -> Vec<Row> {
         refused(Pass::Broken, "not shareable: broken", of_no_length),
         row(Regenerated::Failed(Failed::Refused(Pass::Head)), "a HEAD handler that says nothing by now", async || {
             let site = Site::new();
-            let page = |n: &std::sync::atomic::AtomicUsize| n.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-            let answers = async move || if page(&calls) == 0 { "page" } else { "" };
+            let calls = Arc::new(AtomicUsize::new(0));
+            let answers = async move || if calls.fetch_add(1, Ordering::SeqCst) == 0 { "page" } else { "" };
             let app = Router::new().route(PATTERN, axum::routing::head(answers)).route_layer(site.isr.layer(plain()));
             send(&app, head("/p/a")).await;
             settled(&site.isr).await;
             site.clock.advance(MINUTE);
-            let asks = app.clone();
-            let cause = Box::pin(async move { assert_eq!(state(&send(&asks, head("/p/a")).await), "STALE") });
-            Case { isr: site.isr, app, cause, after: After::Bad("not shareable: head") }
+            let cause = Box::pin(async move { assert_eq!(state(&send(&app, head("/p/a")).await), "STALE") });
+            Case { isr: site.isr, cause, after: After::Bad("not shareable: head") }
         }),
     ]
 }
@@ -317,11 +312,8 @@ impl http_body::Body for Fragile {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
-        std::task::Poll::Ready(self.0.take().map(|bytes| Ok(http_body::Frame::data(bytes))))
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Pages that are served: fresh, stale, or rendered while the visitor waits.
 
+use axum::response::IntoResponse;
 use axum_isr::stats::{Miss, Reason, Stale};
 use axum_isr::{Mode, RouteConfig};
 
+use crate::case::{Row, row};
 use crate::common::{Gate, Handler, Taps, fetch, head, request, settled, until, waiting};
-use crate::reasons::{Row, all_agree, row};
+use crate::reasons::all_agree;
 use crate::site::{MINUTE, Site, making, plain};
-use axum::response::IntoResponse;
 
 const COLD: Reason = Reason::Miss(Miss::Cold);
 

@@ -10,8 +10,8 @@ use axum_isr::config::ResponseHeaders;
 use axum_isr::testing::ManualClock;
 use axum_isr::{Isr, IsrBuilder, Render, RouteConfig};
 
+use crate::case::{Case, PATTERN};
 use crate::common::Handler;
-use crate::reasons::{Case, PATTERN};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 

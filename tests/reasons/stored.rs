@@ -8,10 +8,11 @@ use axum_isr::stats::{Miss, Reason, Stale};
 use axum_isr::store::StoreErrorKind;
 use axum_isr::testing::{Fault, Operation};
 
+use crate::case::{Case, Row, row};
 use crate::common::{let_run, seen};
 use crate::nodes::Node;
 use crate::planted::Planted;
-use crate::reasons::{Case, Row, all_agree, row};
+use crate::reasons::all_agree;
 use crate::trouble::{Cluster, SECOND, written};
 
 const DOWN: Fault = Fault::Error(StoreErrorKind::Unavailable);
