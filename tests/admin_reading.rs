@@ -254,7 +254,7 @@ async fn explanations_are_those_of_the_handle() {
 async fn read_until(body: &mut axum::body::Body, text: &mut String, parts: &[&str]) {
     while !parts.iter().all(|part| text.contains(part)) {
         let frame = body.frame().await.unwrap_or_else(|| panic!("ended: {text}")).unwrap();
-        text.push_str(&String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap());
+        text.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
     }
 }
 

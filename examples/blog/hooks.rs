@@ -33,7 +33,7 @@ pub(crate) fn router(token: Option<&str>) -> Result<(Router<Site>, String), Box<
 fn random() -> Result<String, Box<dyn Error>> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|problem| problem.to_string())?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 #[cfg(not(feature = "admin"))]

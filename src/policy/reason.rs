@@ -224,10 +224,14 @@ impl Regenerated {
         }
     }
 
-    /// Whether there is a page that may be served, new or confirmed.
+    /// What came of it, without why: as [`as_str`](Self::as_str), but `not-shared` and `failed`.
     #[must_use]
-    pub const fn is_ok(self) -> bool {
-        matches!(self, Self::Ok | Self::Unchanged | Self::Found)
+    pub const fn result(self) -> &'static str {
+        match self {
+            Self::NotShared(_) => "not-shared",
+            Self::Failed(_) => "failed",
+            _ => self.as_str(),
+        }
     }
 }
 

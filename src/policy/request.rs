@@ -10,7 +10,7 @@ use super::route::{Dynamic, RouteConfig};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Bypass {
-    /// Neither the layer nor the request has a [`RouteConfig`].
+    /// Neither the layer nor the request has a [`RouteConfig`]. Counts besides what a layer further in says of the request.
     NoConfig,
     /// The configuration cannot work, which was logged as an error.
     InvalidConfig,

@@ -11,7 +11,7 @@
 //! | `failure` | debug | `reason`: a visitor got what came of a render that failed |
 //! | `stored` | debug | `key` (the digest of that in the store), `bytes` |
 //! | `landed` | debug | `outcome`, `purpose`, `took` (microseconds) |
-//! | `regenerated` | debug | `reason` |
+//! | `regenerated` | debug | `result`, `reason` |
 //! | `failed` | debug | `what` |
 //! | `regeneration failed` | warn | `what`, `failures` |
 //! | `computed` | debug | `data`, `bytes` |

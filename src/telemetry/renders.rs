@@ -91,7 +91,7 @@ pub(crate) fn regenerated(shared: &Shared, route: &Route, key: &CacheKey, what: 
     }
     route.meter.regenerated(what);
     let path = || Shown(key.parts().path);
-    debug!(target: "axum_isr", route = %route.pattern(), path = ?path(), reason = what.as_str(), "regenerated");
+    debug!(target: "axum_isr", route = %route.pattern(), path = ?path(), result = what.result(), reason = what.as_str(), "regenerated");
     let detail = match what {
         Regenerated::Failed(failed) => failed.to_string(),
         Regenerated::NotShared(_) => "it may not be shared any more".to_owned(),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 /// A path as it may stand in a log: escaped, on one line, not longer than 256 characters.
+#[derive(Clone, Copy)]
 pub(super) struct Shown<'p>(pub(super) &'p str);
 
 impl fmt::Debug for Shown<'_> {

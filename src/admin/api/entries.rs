@@ -124,7 +124,6 @@ impl Wanted {
             Slot::Pass(_) => None,
         };
         match (self.sort, slot) {
-            (Sort::Path, _) => 0,
             (Sort::Age, _) => window.map_or(0, |window| window.age_millis(now)),
             (Sort::Size, _) => slot.weight(key),
             (Sort::Hits, Slot::Page(page)) => page.hits.get(),
@@ -209,7 +208,7 @@ fn shown(text: &str) -> String {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 || !digits.iter().all(u8::is_ascii_hexdigit) {
+    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();

@@ -90,7 +90,7 @@ impl Watcher {
                 let _ = write!(text, "event: event\nid: {}\ndata: {json}\n\n", event.seq);
             }
         }
-        if self.looks % A_SECOND == 0
+        if self.looks.is_multiple_of(A_SECOND)
             && let Ok(json) = serde_json::to_string(&Tick::now(&self.isr))
         {
             let _ = write!(text, "event: stats\ndata: {json}\n\n");

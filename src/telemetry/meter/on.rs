@@ -110,13 +110,8 @@ impl RouteMeter {
 
     pub(crate) fn regenerated(&self, what: Regenerated) {
         describe();
-        let result = match what {
-            Regenerated::Failed(_) => "failed",
-            Regenerated::NotShared(_) => "not-shared",
-            _ => what.as_str(),
-        };
         let route = Arc::clone(&self.route);
-        counter!(REGENERATIONS, "route" => route, "result" => result, "reason" => what.as_str()).increment(1);
+        counter!(REGENERATIONS, "route" => route, "result" => what.result(), "reason" => what.as_str()).increment(1);
     }
 }
 
