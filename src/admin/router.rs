@@ -46,6 +46,11 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-
 /// | `GET /` | the dashboard: one page, without data, that asks for the token |
 /// | `POST /login` | begins a session: `{"token": "…"}`; 204 with a cookie, or 401 |
 /// | `POST /logout` | ends it in this browser; 204 |
+/// | `GET /api/stats` | the numbers of the moment, by route too; counts since the handle was built |
+/// | `GET /api/entries` | what the memory tier holds, 50 a page: `page`, `sort` (`path`, `age`, `size`, `hits`, `render`, `failures`), `order` (`asc`, `desc`), and of them those with `state` (`fresh`, `stale`, `expired`, `pass`), `tag`, `prefix` of the path (without a slash in front: a part of it) |
+/// | `GET /api/entry?id=…` | one of them ([`HeldEntry`](crate::stats::HeldEntry)), or 404 |
+/// | `GET /api/explain?path=…` | [`Isr::explain`], with any number of `header=Name: value`; with `tag=…` instead, [`Isr::explain_tag`] |
+/// | `GET /api/events` | server-sent events: `stats` each second, and `event` for what has happened: of HIT, STALE, pass and bypass at most 20 a second. A stream ends after 10 s and is asked for again, so that a server that shuts down gracefully does not wait longer; at most 32 at once |
 /// | `POST /api/revalidate`, `POST /api/expire` | what [`revalidation_router`](super::revalidation_router) does, with the same body (without `verb`) and the same answers |
 /// | `POST /api/regenerate` | `{"path": "/a"}` or `{"tag": "t"}`: as [`Isr::regenerate_path`] and [`Isr::regenerate_tag`]; after 10 s at the latest 200 and `{"total": 2, "done": 2, "failed": 0, "finished": true}`. It goes on then, and whatever happens to the request |
 ///

@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(250);
 const A_SECOND: u32 = 4;
 
 /// A stream ends after this time, and the browser comes again: a server that is told to stop waits for its connections.
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// When the browser comes again, in milliseconds.
 const AGAIN: u32 = 500;
