@@ -140,7 +140,7 @@
 //! | feature | cost |
 //! |---|---|
 //! | (none) | the default, with [`store::DiskStore`]: axum without its server, tokio's `rt`, `sync` and `time`, `MessagePack` and `serde_json`; 74 crates |
-//! | `admin` | `admin::revalidation_router`: invalidation over HTTP; 1 crate more |
+//! | `admin` | `admin::router`: a dashboard and its API; `admin::revalidation_router`: invalidation over HTTP; 1 crate more |
 //! | `metrics` | [counts and times](stats#metrics) for the facade `metrics`, and with it for Prometheus and others; 3 crates more |
 //! | `redis` | `store::RedisStore`: Redis and Valkey, clusters too; the client `redis` with tokio's network, 47 crates more |
 //! | `redis-tls` | the same over TLS (`rediss://`), with the system's certificates; `rustls` and `ring`, which is built with a C compiler, 10 crates more than `redis` |

@@ -50,8 +50,43 @@
 //! `isr_breaker_open` is that of the handle that turned last, where several have stores of the same name.
 //!
 //! [`metrics`]: https://docs.rs/metrics
+//!
+//! # Events and spans
+//!
+//! Of [`tracing`](https://docs.rs/tracing), with the target `axum_isr`.
+//!
+//! | event | level | fields besides `route` and `path` |
+//! |---|---|---|
+//! | `HIT` | trace | `age` (milliseconds), `reason` |
+//! | `bypass` | trace | `reason` |
+//! | `STALE` | debug | `age`, `reason` |
+//! | `MISS` | debug | `collapsed`, `reason` |
+//! | `pass` | debug | `reason` |
+//! | `failure` | debug | `reason`: a visitor got what came of a render that failed |
+//! | `stored` | debug | `key` (the digest of that in the store), `bytes` |
+//! | `landed` | debug | `outcome`, `purpose`, `took` (microseconds) |
+//! | `regenerated` | debug | `result`, `reason` |
+//! | `failed` | debug | `what` |
+//! | `regeneration failed` | warn | `what`, `failures` |
+//! | `computed` | debug | `data`, `bytes` |
+//! | `computation failed` | debug, in the background warn | `data`, `problem`, `failures` |
+//! | `found` | debug | of data `data` |
+//! | `written` | debug | `key`, `bytes` |
+//! | `not written` | debug | `reason` |
+//! | `not removed` | the first warn, then debug | of a page that is not shared any more, when there are too many |
+//! | `an entry of the store is of no use` | debug, for signatures warn | `key`, `damage` |
+//! | `the store failed` | debug | `store`, `kind`, `problem` |
+//! | `the store is not asked for a while`, `the store is back` | warn, info | `store` |
+//! | `the ledger is another one` | warn | `store`; what was rendered before counts as invalidated |
+//! | `invalidated` | info | `verb`, `marks`, `target` (the first, escaped and cut) |
+//!
+//! `route` is the pattern and may be used as a label. `path` is escaped and cut, and may not. It is all that is logged of what a
+//! visitor has sent.
+//!
+//! A render is a span `render`, one in the background a span `regenerate` (level info), both with `route` and `path`: roots, that
+//! follow from the span of the request that caused them. What a handler logs is inside of it.
 
-pub use crate::explain::{Explanation, HeldEntry, Input, TagExplanation, TagState};
+pub use crate::explain::{Explanation, HeldEntry, Input, MarkState, TagExplanation, TagState};
 pub use crate::policy::reason::{Failed, Miss, Reason, Regenerated, Stale};
 pub use crate::policy::request::Bypass;
 pub use crate::policy::response::Pass;

@@ -125,6 +125,21 @@ async fn a_forged_session_is_none() {
     assert_eq!(site.isr.stats().invalidations, 0);
 }
 
+/// Nor can another site, or another host of ours, look by the browser of who is logged in: a stream has a place.
+#[tokio::test]
+async fn other_sites_do_not_look() {
+    let site = Site::new();
+    let cookie = site.login().await;
+    for (from, expected) in [("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403), ("", 403)] {
+        let headers = [("cookie", &*cookie), ("sec-fetch-site", from)];
+        for path in ["/_isr/api/stats", "/_isr/api/events"] {
+            assert_eq!(send(&site.app, call("GET", path, &headers, "")).await.status(), expected, "{from}: {path}");
+        }
+    }
+    let token = [BEARER, ("sec-fetch-site", "cross-site")];
+    assert_eq!(send(&site.app, call("GET", "/_isr/api/stats", &token, "")).await.status(), 200);
+}
+
 /// Another site can neither act, nor log anybody in or out; whoever has the token in a header is no page of any site.
 #[tokio::test]
 async fn requests_of_other_sites_do_nothing() {

@@ -330,7 +330,7 @@ async fn a_stream_ends() {
 }
 
 /// So many may look at the same time; a place that becomes free is taken. Who does not look costs nothing.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn so_many_may_look() {
     let site = Site::new();
     let mut streams = Vec::new();
@@ -340,6 +340,12 @@ async fn so_many_may_look() {
     let full = read(&site.app, "events").await;
     assert_eq!((full.status().as_u16(), error(full).await.as_str()), (503, "events: as many look at them as may"));
     streams.pop();
+    settled(&site.isr).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    streams.push(read(&site.app, "events").await);
+    assert_eq!(streams[31].status(), 200);
+    // Nor does who does not read keep its place.
+    tokio::time::sleep(Duration::from_secs(11)).await;
     assert_eq!(read(&site.app, "events").await.status(), 200);
 }
 
@@ -349,6 +355,7 @@ async fn a_crowd_is_not_told_one_by_one() {
     let site = Site::new();
     site.states().await;
     let (mut body, mut text) = (read(&site.app, "events").await.into_body(), String::new());
+    let began = std::time::Instant::now();
     for _ in 0..1_000 {
         fetch(&site.app, "/a").await;
     }
@@ -356,7 +363,8 @@ async fn a_crowd_is_not_told_one_by_one() {
     site.isr.expire_all().await.unwrap();
     read_until(&mut body, &mut text, &["\"invalidation\""]).await;
     let hits = events(&text).iter().filter(|event| event["state"] == "hit").count();
-    assert_eq!(hits, 20);
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
+    assert!((20..=20 * (seconds + 2)).contains(&hits), "{hits} in {seconds} s");
 }
 
 /// What a visitor or a handler wrote cannot end an event, nor a line of it.

@@ -136,7 +136,7 @@ async fn pages_are_rendered_again_and_counted() {
         (status, format!("render {n}"))
     });
     let app = mounted(&isr, &page);
-    let report = |total: usize, done: usize, failed: usize| json!({ "total": total, "done": done, "failed": failed, "finished": true });
+    let report = |total: usize, done: usize, failed: usize| json!({ "total": total, "done": done, "failed": failed, "finished": true, "local_only": false });
     assert_eq!(regenerate(&app, r#"{"tag":"t"}"#).await, report(0, 0, 0));
     seen(&app, "/a").await;
     seen(&app, "/b").await;
@@ -150,6 +150,18 @@ async fn pages_are_rendered_again_and_counted() {
     assert_eq!(page.calls(), 6);
 }
 
+/// Pages are rendered again here also where the other processes cannot be told, and the answer says that.
+#[tokio::test]
+async fn others_that_could_not_be_told_are_told_of() {
+    let (store, faults) = FaultyStore::new(MemoryStore::new());
+    let isr = Isr::builder().deployment_id("one").store(store).build().unwrap();
+    let app = mounted(&isr, &Handler::counting());
+    fetch(&app, "/a").await;
+    faults.set(Operation::Invalidate, Fault::Error(StoreErrorKind::Unavailable));
+    let report = regenerate(&app, r#"{"path":"/a"}"#).await;
+    assert_eq!(report, json!({ "total": 1, "done": 1, "failed": 0, "finished": true, "local_only": true }));
+}
+
 /// Nobody waits longer than ten seconds, and it goes on.
 #[tokio::test(start_paused = true)]
 async fn who_waits_too_long_is_told_how_far_it_is() {
@@ -160,7 +172,7 @@ async fn who_waits_too_long_is_told_how_far_it_is() {
     seen(&app, "/a").await;
     let began = tokio::time::Instant::now();
     let report = regenerate(&app, r#"{"path":"/a"}"#).await;
-    assert_eq!(report, json!({ "total": 1, "done": 0, "failed": 0, "finished": false }));
+    assert_eq!(report, json!({ "total": 1, "done": 0, "failed": 0, "finished": false, "local_only": false }));
     assert_eq!(began.elapsed().as_secs(), 10);
     gate.open();
     settled(&isr).await;

@@ -103,6 +103,21 @@ async fn where_the_own_request_works_the_page_needs_its_visitor() {
     }
 }
 
+/// R24: a handler that fails for everybody is a failure from its first request on, not a page that needs its visitor.
+#[tokio::test]
+async fn a_handler_that_always_fails_is_told_as_that() {
+    let logs = Logs::capture();
+    let isr = Isr::builder().headers(ResponseHeaders::shared().debug()).build().unwrap();
+    let handler = Handler::new(|_, _| async { StatusCode::INTERNAL_SERVER_ERROR });
+    let app = app(&isr, &handler);
+    let response = fetch(&app, "/p/a").await;
+    let status = header(&response, "cache-status");
+    assert!(status.starts_with("axum-isr;fwd=miss;fwd-status=500;detail=status;key="), "{status}");
+    let stats = isr.stats();
+    assert_eq!((response.status().as_u16(), stats.failed, stats.passes, handler.calls()), (500, 1, 0, 2));
+    assert_eq!((logs.count(&["axum_isr: failure", "reason=\"status\""]), logs.count(&["axum_isr: pass"])), (1, 0));
+}
+
 /// DESIGN 2.2: the own request fails too: the others get the failure, without asking once more each.
 #[tokio::test]
 async fn where_the_own_request_fails_too_the_others_get_the_failure() {

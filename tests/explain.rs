@@ -33,9 +33,9 @@ async fn the_sentence_names_the_cause() {
     site.clock.advance(MINUTE);
     says("/p/a", &["the old page", "rendered again in the background", "older than its time to revalidate."]);
     site.isr.revalidate_tag("t").await.unwrap();
-    says("/p/a", &["the old page", "revalidated on demand."]);
+    says("/p/a", &["the old page", "revalidated on demand (tag t)."]);
     site.isr.expire_tag("t").await.unwrap();
-    says("/p/a", &["The visitor waits", "expired on demand."]);
+    says("/p/a", &["The visitor waits", "invalidated on demand (tag t)."]);
     site.clock.advance(60 * MINUTE);
     says("/p/a", &["The visitor waits", "older than its time to expire."]);
     let range = site.isr.explain("/p/a", request_with("/", &[("range", "bytes=0-0")]).headers()).unwrap();
@@ -265,7 +265,7 @@ async fn an_explanation_is_json_with_its_state_and_reason_beside_the_rest() {
     }
     let site = Site::new(plain().query(["q"]).tags(["t"]));
     let unknown = serde_json::to_value(site.explain("/p/a")).unwrap();
-    let all = ["entry", "expire_ms", "inputs", "key", "known", "mode", "path", "revalidate_ms", "route"];
+    let all = ["entry", "expire_ms", "inputs", "key", "known", "marks", "mode", "path", "revalidate_ms", "route"];
     let all = [&all[..], &["tags", "text", "then"]].concat();
     assert_eq!(keys(&unknown), all, "neither state nor reason");
     assert_eq!((&unknown["known"], &unknown["key"], &unknown["then"]), (&json!(false), &Value::Null, &json!([])));

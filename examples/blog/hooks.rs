@@ -21,10 +21,11 @@ pub(crate) fn router(token: Option<&str>) -> Result<(Router<Site>, String), Box<
         None => Router::new(),
     };
     let (token, shown) = match token {
-        Some(token) => (token.to_owned(), "BLOG_TOKEN".to_owned()),
+        Some(token) => (token.to_owned(), "the one in BLOG_TOKEN".to_owned()),
         None => random().map(|token| (token.clone(), token))?,
     };
-    let router = hook.nest(DASHBOARD, admin::router(AdminConfig::new(&token))?);
+    let admin = admin::router(AdminConfig::new(&token)).map_err(|problem| format!("BLOG_TOKEN: {problem}"))?;
+    let router = hook.nest(DASHBOARD, admin);
     Ok((router, format!("{DASHBOARD}   the token is {shown}")))
 }
 

@@ -55,11 +55,8 @@ impl Access {
         match self.token.presented(headers) {
             Presented::Token => Ok(()),
             Presented::Nothing if self.has_session(headers, now) => {
-                if method.is_safe() || is_ours(headers) {
-                    Ok(())
-                } else {
-                    Err(Refusal::CrossSite)
-                }
+                let is_welcome = if method.is_safe() { is_of_here(headers) } else { is_ours(headers) };
+                if is_welcome { Ok(()) } else { Err(Refusal::CrossSite) }
             }
             Presented::Nothing | Presented::Wrong => Err(Refusal::Unauthorized),
         }
@@ -78,6 +75,11 @@ impl Access {
     fn has_session(&self, headers: &HeaderMap, now: WallTime) -> bool {
         cookie::find(headers).is_some_and(|session| self.sessions.is_valid(session, now))
     }
+}
+
+/// Whether a request is not of another site's page, nor of another host of ours, which has the cookie too.
+fn is_of_here(headers: &HeaderMap) -> bool {
+    headers.get_all(&SEC_FETCH_SITE).iter().all(|site| site == "same-origin" || site == "none")
 }
 
 /// Whether a request is of our page, or of no browser.

@@ -52,7 +52,7 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-
 /// | `GET /api/explain?path=…` | [`Isr::explain`], with any number of `header=Name: value`; with `tag=…` instead, [`Isr::explain_tag`] |
 /// | `GET /api/events` | server-sent events: `stats` each second, and `event` for what has happened: of HIT, STALE, pass and bypass at most 20 a second. A stream ends after 10 s and is asked for again, so that a server that shuts down gracefully does not wait longer; at most 32 at once |
 /// | `POST /api/revalidate`, `POST /api/expire` | what [`revalidation_router`](super::revalidation_router) does, with the same body (without `verb`) and the same answers |
-/// | `POST /api/regenerate` | `{"path": "/a"}` or `{"tag": "t"}`: as [`Isr::regenerate_path`] and [`Isr::regenerate_tag`]; after 10 s at the latest 200 and `{"total": 2, "done": 2, "failed": 0, "finished": true}`. It goes on then, and whatever happens to the request |
+/// | `POST /api/regenerate` | `{"path": "/a"}` or `{"tag": "t"}`: as [`Isr::regenerate_path`] and [`Isr::regenerate_tag`]; after 10 s at the latest 200 and `{"total": 2, "done": 2, "failed": 0, "finished": true, "local_only": false}`; `local_only`: the other processes could not be told yet. It goes on then, and whatever happens to the request |
 ///
 /// Whoever is refused gets `{"error": …}`: 400 what was sent is not what was expected, 401 neither token nor session, 403 not
 /// of our page, 404, 405, 413 a body of more than 64 KiB (a login: 4 KiB), 503 as there.

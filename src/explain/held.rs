@@ -8,7 +8,8 @@ use super::{fine_millis, millis};
 use crate::clock::WallTime;
 use crate::isr::Shared;
 use crate::key::{CacheKey, Parts, data_name, hex};
-use crate::memory::{Page, PassNote, Slot, Standing, Value};
+use crate::ledger::{Covered, Verdict};
+use crate::memory::{BackOff, Page, PassNote, Slot, Standing, Value};
 use crate::policy::freshness::{Freshness, Window};
 use crate::policy::reason::{Miss, Stale};
 use crate::policy::tag::Tag;
@@ -103,6 +104,8 @@ pub(crate) fn standing(shared: &Shared, slot: &Slot, now: WallTime) -> [&'static
         Slot::Value(value) => {
             of(&value.window, shared.temper(Standing::of(&value.window, &value.covered, now, view), value.began_at))
         }
+        // Whoever asks next has the page rendered.
+        Slot::Pass(note) if note.covered.verdict(view) != Verdict::Good => ["expired", Miss::Invalidated.as_str()],
         Slot::Pass(note) => ["pass", note.reason.as_str()],
     }
 }
@@ -131,7 +134,6 @@ pub(crate) fn describe(shared: &Shared, key: &CacheKey, slot: &Slot) -> HeldEntr
 
 fn describe_page(shared: &Shared, page: &Page, now: WallTime, common: HeldEntry) -> HeldEntry {
     let window = page.entry.window();
-    let (failures, wait) = page.back_off.state(shared.time.monotonic());
     HeldEntry {
         kind: "page",
         route: page.maker.numbers().pattern().to_string(),
@@ -143,21 +145,21 @@ fn describe_page(shared: &Shared, page: &Page, now: WallTime, common: HeldEntry)
         tags: texts(&page.tags),
         render_time: (page.render_micros > 0).then(|| Duration::from_micros(page.render_micros)),
         hits: page.hits.get(),
-        failures,
+        failures: page.back_off.failures(),
         last_error: page.back_off.last().map(|failed| failed.to_string()),
-        retry_in: Some(wait).filter(|wait| !wait.is_zero()),
+        retry_in: retry_in(shared, &page.back_off, &page.covered),
         ..common
     }
 }
 
 fn describe_pass(shared: &Shared, note: &PassNote, parts: &Parts<'_>, common: HeldEntry) -> HeldEntry {
+    let is_good = note.covered.verdict(&shared.ledger.view) == Verdict::Good;
     let wait = note.until.0.saturating_sub(shared.time.monotonic().0);
-    let retry_in = Some(Duration::from_micros(wait)).filter(|wait| !wait.is_zero());
+    let retry_in = Some(Duration::from_micros(wait)).filter(|wait| is_good && !wait.is_zero());
     HeldEntry { kind: "pass", route: parts.pattern.to_owned(), retry_in, ..common }
 }
 
 fn describe_value(shared: &Shared, value: &Value, now: WallTime, common: HeldEntry) -> HeldEntry {
-    let (failures, wait) = value.back_off.state(shared.time.monotonic());
     HeldEntry {
         kind: "data",
         age: Some(Duration::from_millis(value.window.age_millis(now))),
@@ -165,11 +167,21 @@ fn describe_value(shared: &Shared, value: &Value, now: WallTime, common: HeldEnt
         kept_for: value.window.kept_for(),
         body_bytes: value.body.len(),
         tags: texts(&value.tags),
-        failures,
+        failures: value.back_off.failures(),
         last_error: Some(value.failure()).filter(|text| !text.is_empty()),
-        retry_in: Some(wait).filter(|wait| !wait.is_zero()),
+        retry_in: retry_in(shared, &value.back_off, &value.covered),
         ..common
     }
+}
+
+/// Until it is tried again; nothing if it may be tried now, as after a mark that is newer than the last failure.
+fn retry_in(shared: &Shared, back_off: &BackOff, covered: &Covered) -> Option<Duration> {
+    let marked = match covered.verdict(&shared.ledger.view) {
+        Verdict::Revalidate(marked) => Some(marked),
+        Verdict::Good | Verdict::Expire => None,
+    };
+    let now = shared.time.monotonic();
+    (!back_off.may_retry(now, marked)).then(|| back_off.wait_from(now))
 }
 
 fn texts(tags: &[Tag]) -> Vec<String> {

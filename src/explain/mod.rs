@@ -13,7 +13,7 @@ mod sites;
 mod tag;
 
 pub use held::{HeldEntry, Input};
-pub use request::{Explanation, TagState};
+pub use request::{Explanation, MarkState, TagState};
 pub use tag::TagExplanation;
 
 #[cfg(feature = "admin")]

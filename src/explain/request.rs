@@ -44,6 +44,8 @@ pub struct Explanation {
     pub entry: Option<HeldEntry>,
     /// When what the page carries was invalidated last.
     pub tags: Vec<TagState>,
+    /// What else it was invalidated by: its path, prefixes of it, its route, everything. What was not is not listed.
+    pub marks: Vec<MarkState>,
     /// What the route says about how long a page is fresh; `None`: until it is invalidated.
     #[serde(rename = "revalidate_ms", serialize_with = "millis")]
     pub revalidate: Option<Duration>,
@@ -70,6 +72,49 @@ pub struct TagState {
     pub expired_at: Option<u64>,
 }
 
+/// When something was invalidated last that a page is part of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MarkState {
+    /// `path /a/b`, `prefix /a`, `route /a/{b}` or `everything`.
+    pub on: String,
+    /// When it was revalidated, in Unix milliseconds, by the ledger.
+    #[serde(rename = "revalidated_at_ms")]
+    pub revalidated_at: Option<u64>,
+    /// When it was expired, as above.
+    #[serde(rename = "expired_at_ms")]
+    pub expired_at: Option<u64>,
+}
+
+impl MarkState {
+    /// Those of a page.
+    fn all(shared: &Shared, path: &str, pattern: &str) -> Vec<Self> {
+        let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).chain([path.len()]);
+        let prefixes = std::iter::once("/").chain(ends.map(|end| &path[..end]));
+        let mut targets = vec![Target::path(path)];
+        targets.extend(prefixes.map(Target::prefix));
+        targets.push(Target::route(pattern));
+        targets.push(Ok(Target::Everything));
+        let mut all: Vec<Self> = Vec::new();
+        // What cannot be a target has no mark.
+        for target in targets.into_iter().flatten() {
+            let [revalidated_at, expired_at] = stamps(shared, &target);
+            let state = Self { on: target.to_string(), revalidated_at, expired_at };
+            if (revalidated_at.is_some() || expired_at.is_some()) && !all.contains(&state) {
+                all.push(state);
+            }
+        }
+        all
+    }
+}
+
+/// What was invalidated last of all that is listed.
+fn newest(tags: &[TagState], marks: &[MarkState]) -> Option<String> {
+    let tags = tags.iter().map(|state| (state.revalidated_at.max(state.expired_at), format!("tag {}", state.tag)));
+    let marks = marks.iter().map(|state| (state.revalidated_at.max(state.expired_at), state.on.clone()));
+    tags.chain(marks).filter(|(at, _)| at.is_some()).max_by_key(|(at, _)| *at).map(|(_, on)| on)
+}
+
 impl TagState {
     pub(super) fn of(shared: &Shared, tag: &Tag) -> Self {
         let [revalidated_at, expired_at] = stamps(shared, &Target::Tag(tag.clone()));
@@ -88,7 +133,8 @@ impl Isr {
     ///
     /// By what this process has in memory and has been told; whether the store has a page, or knows of a newer
     /// invalidation, is found out by the request itself. Routes are known once a request has come to one of their layers
-    /// ([`Explanation::known`]); what a middleware would do to the request is not, but for the configuration that it gave the
+    /// ([`Explanation::known`]): a route without a layer that takes the path from one with a layer (`/posts/new` beside
+    /// `/posts/{slug}`) is not. What a middleware would do to the request is not, but for the configuration that it gave the
     /// last one.
     ///
     /// ```
@@ -194,6 +240,7 @@ fn unknown(path: &str) -> Explanation {
         inputs: Vec::new(),
         entry: None,
         tags: Vec::new(),
+        marks: Vec::new(),
         revalidate: None,
         expire: None,
         mode: None,
@@ -213,16 +260,19 @@ fn explained(shared: &Shared, path: &str, uri: &Uri, candidate: &Candidate, look
         Revalidate::After(after) => Some(after),
         Revalidate::Never => None,
     });
+    let tags: Vec<_> = tags.iter().map(|tag| TagState::of(shared, tag)).collect();
+    let marks = MarkState::all(shared, uri.path(), &candidate.pattern);
     Explanation {
         path: path.to_owned(),
         known: true,
         route: Some(candidate.pattern.clone()),
         reason: Some(look.reason),
-        text: sentence(look.reason, entry.as_ref()),
+        text: sentence(look.reason, entry.as_ref(), newest(&tags, &marks).as_deref()),
         key: look.key.as_ref().map(|key| key.storage_key(&shared.scope)),
         inputs: all_inputs(uri, candidate.request.headers(), look.key.as_ref()),
         entry,
-        tags: tags.iter().map(|tag| TagState::of(shared, tag)).collect(),
+        tags,
+        marks,
         revalidate: fresh,
         expire: settings.filter(|_| fresh.is_some()).map(Settings::expire),
         mode: settings.map(|settings| match settings.mode {

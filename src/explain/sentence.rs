@@ -8,19 +8,30 @@ use crate::policy::reason::{Failed, Miss, Reason, Regenerated, Stale};
 use crate::policy::request::Bypass;
 use crate::policy::response::Pass;
 
-/// What would become of a request, and why.
-pub(super) fn sentence(reason: Reason, entry: Option<&HeldEntry>) -> String {
+/// What would become of a request, and why. `marked`: what was invalidated last of all that hits its page.
+pub(super) fn sentence(reason: Reason, entry: Option<&HeldEntry>, marked: Option<&str>) -> String {
+    // What was invalidated last, where something was.
+    let by = marked.map_or(String::new(), |on| format!(" ({on})"));
     let mut text = match reason {
         Reason::Hit => "Answered from memory: the page is fresh".to_owned() + &left(entry) + ".",
         Reason::Stale(why) => {
             let why = match why {
                 Stale::Age => "it is older than its time to revalidate",
-                Stale::Invalidated => "it was revalidated on demand",
+                Stale::Invalidated => &format!("it was revalidated on demand{by}"),
                 Stale::Unverified => {
                     "the store's ledger could not be asked for too long to know whether it was invalidated"
                 }
             };
-            format!("Answered from memory with the old page, which is rendered again in the background: {why}.")
+            match entry.and_then(|entry| entry.retry_in) {
+                // It has failed, which follows, or another process renders it.
+                Some(_) => format!("Answered from memory with the old page: {why}."),
+                None => {
+                    format!("Answered from memory with the old page, which is rendered again in the background: {why}.")
+                }
+            }
+        }
+        Reason::Miss(Miss::Invalidated) => {
+            format!("The visitor waits for the page: {}{by}.", missed(Miss::Invalidated))
         }
         Reason::Miss(why) => format!("The visitor waits for the page: {}.", missed(why)),
         Reason::Bypass(why) => {
@@ -38,8 +49,10 @@ pub(super) fn sentence(reason: Reason, entry: Option<&HeldEntry>) -> String {
             let times = if entry.failures == 1 { "once".to_owned() } else { format!("{} times", entry.failures) };
             // To a string there is no error.
             let _ = write!(text, " To render it again has failed {times}, the last time with {error}");
-            text += &entry.retry_in.map_or(". ".to_owned(), |wait| format!("; it is tried again in {}.", rough(wait)));
-        } else if entry.kind == "pass" {
+            text += &entry.retry_in.map_or(".".to_owned(), |wait| format!("; it is tried again in {}.", rough(wait)));
+        } else if let (Reason::Stale(_), Some(wait)) = (reason, entry.retry_in) {
+            let _ = write!(text, " Another process renders it again; this one looks for it in {}.", rough(wait));
+        } else if let Reason::Pass(_) = reason {
             text += &entry.retry_in.map_or(" The next visitor causes another look.".to_owned(), |wait| {
                 format!(" It is looked at again in {}.", rough(wait))
             });
@@ -71,7 +84,7 @@ fn missed(why: Miss) -> &'static str {
     match why {
         Miss::Cold => "there is none in memory",
         Miss::Expired => "the one in memory is older than its time to expire",
-        Miss::Invalidated => "the one in memory was expired on demand",
+        Miss::Invalidated => "what is in memory was invalidated on demand",
         Miss::Unknown => "the store's ledger does not know what was invalidated since its page was stored",
         Miss::Damaged => "the store's page is damaged, of another version, or not signed by one of our keys",
         Miss::StoreFailed => "the store could not be asked",

@@ -23,17 +23,21 @@ pub(super) fn candidates(shared: &Shared, uri: &Uri, headers: &HeaderMap) -> Vec
         .iter()
         .flat_map(|route| route.sites().into_iter().map(|site| (route.pattern().to_string(), site)))
         .collect();
-    let mut matcher = matchit::Router::new();
-    for (_, site) in &sites {
-        if let Some(matched) = &site.matched {
-            // The same, or one that cannot stand beside another: of another router.
-            let _ = matcher.insert(matched.as_str(), matched.as_str());
+    // Patterns that cannot stand beside another are of another router.
+    let mut routers: Vec<matchit::Router<&str>> = Vec::new();
+    for pattern in routes.iter().map(|route| &**route.pattern()).filter(|pattern| !pattern.is_empty()) {
+        if !routers.iter_mut().any(|router| router.insert(pattern, pattern).is_ok()) {
+            let mut router = matchit::Router::new();
+            // What no router has taken would not be a pattern of axum's.
+            let _ = router.insert(pattern, pattern);
+            routers.push(router);
         }
     }
-    let wins = matcher.at(uri.path()).ok().map(|found| *found.value);
+    let win: Vec<_> =
+        routers.iter().filter_map(|router| router.at(uri.path()).ok()).map(|found| *found.value).collect();
     let mut found: Vec<_> = sites
         .iter()
-        .filter(|(_, site)| site.matched.as_ref().is_none_or(|matched| Some(matched.as_str()) == wins))
+        .filter(|(_, site)| site.matched.as_ref().is_none_or(|matched| win.contains(&matched.as_str())))
         .filter_map(|(pattern, site)| {
             let request = request(uri, headers, site)?;
             Some(Candidate { pattern: pattern.clone(), config: site.config.clone(), request })

@@ -21,7 +21,10 @@ const ATTEMPTS: usize = 3;
 
 /// How far a regeneration is. It goes on whether anybody watches or not.
 #[derive(Clone, Debug)]
-pub struct Regeneration(watch::Receiver<Progress>);
+pub struct Regeneration {
+    progress: watch::Receiver<Progress>,
+    local_only: bool,
+}
 
 /// Pages of a regeneration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,22 +48,28 @@ impl Progress {
 }
 
 impl Regeneration {
+    /// The store could not be reached: other processes are told when it is back, and have their old pages until then.
+    #[must_use]
+    pub fn is_local_only(&self) -> bool {
+        self.local_only
+    }
+
     /// How far it is now.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        *self.0.borrow()
+        *self.progress.borrow()
     }
 
     /// Waits until it is further than when this last returned; `None` when it is over.
     pub async fn changed(&mut self) -> Option<Progress> {
-        self.0.changed().await.ok()?;
-        Some(*self.0.borrow_and_update())
+        self.progress.changed().await.ok()?;
+        Some(*self.progress.borrow_and_update())
     }
 
     /// Waits until every page was tried, or the process shuts down.
     pub async fn finished(mut self) -> Progress {
         // An error is the end of whoever works on it.
-        let _ = self.0.wait_for(Progress::is_finished).await;
+        let _ = self.progress.wait_for(Progress::is_finished).await;
         self.progress()
     }
 }
@@ -98,11 +107,12 @@ impl Isr {
             return Err(InvalidateError::NoRuntime);
         }
         let name = self.shared.ledger.view.name(&target);
-        match self.mark(Verb::Revalidate, vec![target]).await {
+        let local_only = match self.mark(Verb::Revalidate, vec![target]).await {
+            Ok(_) => false,
             // It is in effect here, where the pages are rendered.
-            Ok(_) | Err(InvalidateError::LocalOnly { .. }) => {}
+            Err(InvalidateError::LocalOnly { .. }) => true,
             Err(problem) => return Err(problem),
-        }
+        };
         let mut keys = self.shared.memory.keys_of(name);
         // Whoever waits for this from inside of a render would wait for himself.
         keys.retain(|key| !RenderContext::rendering(self.shared.id, key.as_bytes()));
@@ -112,7 +122,7 @@ impl Isr {
             let _ = shared.stop.clone().run_until_cancelled_owned(sweep(&shared, keys, &progress)).await;
         };
         self.shared.tracker.spawn_on(work, &runtime);
-        Ok(Regeneration(watching))
+        Ok(Regeneration { progress: watching, local_only })
     }
 }
 

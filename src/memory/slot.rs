@@ -75,15 +75,13 @@ impl BackOff {
     }
 
     /// How many there were in a row.
-    #[cfg(feature = "admin")]
     pub(crate) fn failures(&self) -> u32 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// How many failures there were in a row, and how long it is until the next try.
-    pub(crate) fn state(&self, now: MonoTime) -> (u32, Duration) {
-        let wait = self.retry_at.load(Ordering::Relaxed).saturating_sub(now.0);
-        (self.failures.load(Ordering::Relaxed), Duration::from_micros(wait))
+    /// How long it is until the next try, marks aside.
+    pub(crate) fn wait_from(&self, now: MonoTime) -> Duration {
+        Duration::from_micros(self.retry_at.load(Ordering::Relaxed).saturating_sub(now.0))
     }
 
     /// What the last failure was.

@@ -62,7 +62,7 @@ pub enum Miss {
     Cold,
     /// There was one, older than its time to expire.
     Expired,
-    /// There was one, expired on demand.
+    /// There was one, expired on demand; or it was known not to be shared, and that was invalidated.
     Invalidated,
     /// The store had one, and its ledger does not know what was invalidated since.
     Unknown,

@@ -209,7 +209,7 @@ impl<S: Bounds> Core<S> {
     }
 
     /// `given`: the configuration came with the request, and may be another one each time.
-    fn note_bypass(&self, request: &Request, config: Option<&RouteConfig>, given: bool, reason: Bypass) {
+    pub(super) fn note_bypass(&self, request: &Request, config: Option<&RouteConfig>, given: bool, reason: Bypass) {
         let pattern = telemetry::route(request);
         let known = self.bypassed.get().filter(|route| **route.pattern() == *pattern);
         let route = known.map_or_else(|| self.shared().routes.of(pattern), Arc::clone);

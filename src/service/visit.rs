@@ -25,7 +25,7 @@ use crate::key;
 use crate::ledger::Verdict as Judged;
 use crate::memory::{Page, Standing};
 use crate::policy::reason::{Failed, Miss, Reason, Stale};
-use crate::policy::request::Admitted;
+use crate::policy::request::{Admitted, Bypass};
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
 use crate::render::{Marker, RENDER, RenderContext, RenderReason};
@@ -104,7 +104,8 @@ impl<S: Bounds> Visit<S> {
                 Found::Answer(response) => return response,
                 Found::Own(reason) => return self.own(reason).await,
                 Found::Wait(waiter, _, why) => (self.waiter, self.why) = (waiter, why),
-                Found::Bypass(_) | Found::Unverified => return self.own(Pass::Abandoned).await,
+                Found::Bypass(reason) => return self.bypass(reason).await,
+                Found::Unverified => return self.own(Pass::Abandoned).await,
             }
         }
     }
@@ -199,27 +200,42 @@ impl<S: Bounds> Visit<S> {
         own(core, request, route, reason).await
     }
 
+    /// The same, and it is not looked up any more.
+    async fn bypass(self, reason: Bypass) -> Response {
+        let Self { core, request, route, waiter, .. } = self;
+        drop(waiter);
+        bypass(core, request, route, reason).await
+    }
+
     /// As `own`, and the others learn from it whether the handler needs its visitors.
     async fn try_own(self) -> Response {
-        telemetry::passed(self.core.shared(), &self.request, Pass::NeedsVisitor);
-        let note = self.core.note_of(Reason::Pass(Pass::NeedsVisitor), &self.request, &self.route);
         let volunteer = self.waiter.volunteer();
         let Self { core, request, route, waiter, .. } = self;
+        // Whether it is a page that needs its visitor, or a failure, is known at its end.
+        let (outline, key) = (outline(&request), key::owned(&request, &route).ok());
         // As in a render: if the handler asks for its own page, that request must not wait for this one.
-        let response = match key::owned(&request, &route) {
-            Ok(key) => {
+        let response = match key.clone() {
+            Some(key) => {
                 let mode = route.settings().mode;
                 let context = Arc::new(RenderContext::new(core.shared().id, key, "", RenderReason::Visitor, mode));
                 RENDER.scope(context, send(&core, request, route)).await
             }
-            Err(_) => send(&core, request, route).await,
+            None => send(&core, request, route).await,
         };
         let status = response.status();
-        volunteer.answer(match status.as_u16() {
-            408 | 429 | 500.. => Verdict::FailsToo,
-            _ => Verdict::Works(status),
-        });
+        let (verdict, reason) = match status.as_u16() {
+            code @ (408 | 429 | 500..) => {
+                telemetry::not_made(core.shared(), &outline, Failed::Status(code));
+                (Verdict::FailsToo, Reason::Failed(Failed::Status(code)))
+            }
+            _ => {
+                telemetry::passed(core.shared(), &outline, Pass::NeedsVisitor);
+                (Verdict::Works(status), Reason::Pass(Pass::NeedsVisitor))
+            }
+        };
+        volunteer.answer(verdict);
         drop(waiter);
+        let note = core.note(reason, key);
         noted(response, note)
     }
 }
@@ -231,8 +247,26 @@ pub(super) async fn verified<S: Bounds>(core: Arc<Core<S>>, request: Request, ro
         Found::Answer(response) => response,
         Found::Wait(waiter, admitted, why) => Visit { core, request, route, admitted, waiter, why }.run().await,
         Found::Own(reason) => own(core, request, route, reason).await,
-        Found::Bypass(_) | Found::Unverified => own(core, request, route, Pass::Abandoned).await,
+        Found::Bypass(reason) => bypass(core, request, route, reason).await,
+        Found::Unverified => own(core, request, route, Pass::Abandoned).await,
     }
+}
+
+/// What has begun while the visitor waited keeps the cache out of it.
+async fn bypass<S: Bounds>(core: Arc<Core<S>>, request: Request, route: RouteConfig, reason: Bypass) -> Response {
+    core.note_bypass(&request, Some(&route), true, reason);
+    let note = core.note_of(Reason::Bypass(reason), &request, &route);
+    noted(send(&core, request, route).await, note)
+}
+
+/// What there is to tell of a request that has gone to the handler.
+fn outline(request: &Request) -> Request {
+    let mut outline = Request::new(Body::empty());
+    *outline.uri_mut() = key::original_uri(request).clone();
+    let (matched, nested) = key::routed(request);
+    matched.map(|matched| outline.extensions_mut().insert(matched));
+    nested.map(|nested| outline.extensions_mut().insert(nested));
+    outline
 }
 
 /// The visitor's own request goes to the handler.

@@ -46,10 +46,8 @@ pub(crate) fn landed(
     purpose: &'static str,
     took: Option<u64>,
 ) {
-    if !matches!(outcome, Outcome::Found(_)) {
-        shared.counters.renders.add();
-    }
     if let Some(took) = took {
+        shared.counters.renders.add();
         recipe.numbers.renders.add();
         recipe.numbers.render_micros.add_all(took);
         recipe.numbers.meter.rendered(took);

@@ -70,9 +70,11 @@ pub struct Stats {
     pub misses: u64,
     /// Visitors' own requests that went to a handler because the page is not shared.
     pub passes: u64,
-    /// Requests of configured routes that went to their handler without a look-up.
+    /// Requests that went on from a layer without a look-up. Of layers around each other, one without a configuration counts
+    /// here what the next one decides.
     pub bypasses: u64,
-    /// Requests that got what came of a render that failed: its 5xx, a 504, a panic, a body that broke.
+    /// Requests that got what came of a render that failed: its 5xx, a 504, a panic, a body that broke at once. Whose body broke
+    /// later counts as a MISS: its head was out.
     pub failed: u64,
     /// Renders that have ended, well or not.
     pub renders: u64,

@@ -202,7 +202,7 @@ fn one_of<'k>(what: &'static str, known: &[&'k str], value: &str) -> Result<&'k 
 }
 
 /// What came, for an error: not all of it.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     format!("{:?}", text.chars().take(64).collect::<String>())
 }
 

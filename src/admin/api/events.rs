@@ -1,6 +1,7 @@
 //! What happens, as server-sent events (WHATWG HTML §9.2): `stats`, with the numbers of the moment, each second, and `event`
 //! with what has happened.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::CONTENT_TYPE;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::tick::Tick;
@@ -55,11 +57,21 @@ pub(super) fn watch(isr: &Isr, last: Option<u64>) -> Option<Response> {
     if !isr.shared.events.watch(MOST) {
         return None;
     }
-    let watcher = Watcher { isr: isr.clone(), seen: last.unwrap_or(0), looks: 0, end: Instant::now() + LONGEST };
-    let chunks = stream::unfold(watcher, |mut watcher| async move {
-        let chunk = watcher.look().await?;
-        Some((Ok::<_, std::convert::Infallible>(Bytes::from(chunk)), watcher))
+    let end = Instant::now() + LONGEST;
+    let mut watcher = Watcher { isr: isr.clone(), seen: last.unwrap_or(0), looks: 0, end };
+    let (told, mut tells) = mpsc::channel(1);
+    // In a task, so that who does not read does not keep its place either.
+    tokio::spawn(async move {
+        let tell = async {
+            while let Some(chunk) = watcher.look().await {
+                if told.send(Ok::<_, Infallible>(Bytes::from(chunk))).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout_at(end, tell).await;
     });
+    let chunks = stream::poll_fn(move |cx| tells.poll_recv(cx));
     Some(([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(chunks)).into_response())
 }
 

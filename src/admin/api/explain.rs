@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
+use super::entries::shown;
 use crate::error::ConfigError;
 use crate::explain::{Explanation, TagExplanation};
 use crate::isr::Isr;
@@ -46,9 +47,4 @@ fn header(line: &str) -> Result<(HeaderName, HeaderValue), ConfigError> {
         Some((name, HeaderValue::from_str(value.trim()).ok()?))
     };
     read().ok_or_else(|| ConfigError::new("header", "Name: value", shown(line)))
-}
-
-/// What came, for an error: not all of it.
-fn shown(text: &str) -> String {
-    format!("{:?}", text.chars().take(64).collect::<String>())
 }

@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, Uri};
+use tokio::sync::Semaphore;
 
 use super::entries::{Wanted, entry};
 use super::events::watch;
@@ -45,6 +46,9 @@ pub(super) async fn events(Authorized(isr): Authorized, headers: HeaderMap) -> R
 
 /// Where it keeps no task of the server waiting: it looks at everything that is held.
 async fn aside<T: Send + 'static>(isr: Isr, look: impl FnOnce(&Isr) -> T + Send + 'static) -> Result<T, Refusal> {
+    // Others need those threads too.
+    static PLACES: Semaphore = Semaphore::const_new(2);
+    let _place = PLACES.acquire().await;
     let looked = tokio::task::spawn_blocking(move || look(&isr)).await;
     looked.map_err(|_| Refusal::NoRuntime("the runtime is shutting down".to_owned()))
 }

@@ -29,6 +29,8 @@ struct Report {
     done: usize,
     failed: usize,
     finished: bool,
+    /// Other processes could not be told yet.
+    local_only: bool,
 }
 
 pub(super) async fn regenerate(Authorized(isr): Authorized, body: Body) -> Result<Response, Refusal> {
@@ -40,6 +42,7 @@ pub(super) async fn regenerate(Authorized(isr): Authorized, body: Body) -> Resul
             return Err(ConfigError::new("body", "a path or a tag", got).into());
         }
     };
+    let local_only = running.is_local_only();
     let waited = tokio::time::timeout(PATIENCE, running.clone().finished()).await;
     let progress = waited.unwrap_or_else(|_| running.progress());
     let report = Report {
@@ -47,6 +50,7 @@ pub(super) async fn regenerate(Authorized(isr): Authorized, body: Body) -> Resul
         done: progress.done,
         failed: progress.failed,
         finished: progress.is_finished(),
+        local_only,
     };
     Ok(json(StatusCode::OK, &report))
 }
