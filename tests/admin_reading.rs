@@ -104,6 +104,7 @@ async fn entries_are_listed_filtered_and_sorted() {
         (&all["total"], &all["matched"], &all["page"], &all["pages"]),
         (&json!(4), &json!(4), &json!(1), &json!(1))
     );
+    assert_eq!(all["at_ms"], value(&app, "stats").await["at_ms"], "the time of the ages");
     assert_eq!(field(&all, "path"), ["/a/one", "/b/second", "/c/the-third", "/own/x"]);
     let one = &all["entries"][1];
     assert_eq!(one["inputs"], json!([{"kind": "query", "name": "page", "value": "2", "counts": true}]));

@@ -1,8 +1,10 @@
-//! The dashboard in a real browser: Debian's chromium, driven by `tests/browser/dashboard.mjs`.
+//! The dashboard in a real browser: Debian's chromium, driven by the scripts in `tests/browser`.
 #![cfg(feature = "admin")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/shelves.rs"]
+mod shelves;
 
 use std::net::SocketAddr;
 use std::path::Path as FilePath;
@@ -20,10 +22,12 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::sync::watch;
 
+use crate::shelves::Shelves;
+
 const TOKEN: &str = "the-token-of-the-browser-test";
 
-/// A run takes half a minute where nothing else does.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// A run takes half a minute where nothing else runs, and is not asked to be fast.
+const PATIENCE: Duration = Duration::from_secs(540);
 
 const MISSING: &str = "node, chromium or npm's playwright-core is not there: run scripts/install chromium chromium and \
                        scripts/install playwright (they need node 18 or later and npm)";
@@ -45,15 +49,27 @@ async fn the_dashboard_works_in_a_browser() {
     let (clock, gate) = (ManualClock::new(), watch::Sender::new(true));
     let site = serve(site(&clock, &gate)).await;
     let control = serve(control(&clock, &gate)).await;
+    play("dashboard.mjs", site, &[format!("http://{control}")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_dashboard_works_with_a_hundred_thousand_entries() {
+    let Shelves { isr, pages } = Shelves::filled().await;
+    let app = pages.nest("/_isr", admin::router(AdminConfig::new(TOKEN)).unwrap()).with_state(isr);
+    play("many.mjs", serve(app).await, &[]).await;
+}
+
+/// Runs a script of `tests/browser` against a site whose dashboard is at `/_isr`.
+async fn play(script: &str, site: SocketAddr, more: &[String]) {
     let root = FilePath::new(env!("CARGO_MANIFEST_DIR"));
     let modules = root.join("target/playwright");
     assert!(modules.join("node_modules/playwright-core/package.json").exists(), "{MISSING}");
     let run = Command::new("node")
-        .arg(root.join("tests/browser/dashboard.mjs"))
+        .arg(root.join("tests/browser").join(script))
         .arg(&modules)
-        .args([format!("http://{site}/_isr"), TOKEN.to_owned()])
-        .args([format!("http://{site}"), format!("http://{control}")])
+        .args([format!("http://{site}/_isr"), TOKEN.to_owned(), format!("http://{site}")])
         .arg(root.join("target/dashboard"))
+        .args(more)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

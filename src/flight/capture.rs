@@ -270,7 +270,8 @@ impl Capture<'_> {
             covered: lead.covered(notes, &tags),
             back_off: BackOff::default(),
             tags: tags.into(),
-            render_micros: lead.took().unwrap_or(0),
+            // Zero would be: not rendered here.
+            render_micros: lead.took().map_or(0, |took| took.max(1)),
             hits: Counter::default(),
         })
     }

@@ -1,86 +1,26 @@
 // Uses the dashboard as a person does, in a real browser, and says what is wrong.
-//   node dashboard.mjs <folder with node_modules> <dashboard's URL> <token> <site's URL> <control URL> [folder for screenshots]
-// The site's cache is empty at first. It has `/posts/{slug}`: fresh for a minute, expired much later, with the tag `post:{slug}`. Its clock only moves by
-// `POST {control}/advance?secs=…`, and its renders wait while `POST {control}/gate?open=0` holds them.
-// CHROMIUM names another browser than `chromium`.
+//   node dashboard.mjs … <control URL>      (see common.mjs)
+// The site's cache is empty at first. It has `/posts/{slug}`: fresh for a minute, expired much later, with the tag `post:{slug}`.
+// Its clock only moves by `POST {control}/advance?secs=…`, and its renders wait while `POST {control}/gate?open=0` holds them.
 import assert from "node:assert/strict";
-import { accessSync, constants, mkdirSync } from "node:fs";
-import { createRequire } from "node:module";
-import { delimiter, join, resolve } from "node:path";
+import {
+  LIMIT_MS, begin, dashboard, enter, inState, invalidation, login, more, narrowed, pictures, play, row, token, visit, widened,
+} from "./common.mjs";
 
-const [modules, dashboard, token, site, control, shots] = process.argv.slice(2);
-if (!control) {
-  console.error("dashboard.mjs needs: <folder with node_modules> <dashboard> <token> <site> <control> [screenshots]");
-  process.exit(2);
-}
-const { chromium } = createRequire(resolve(modules, "package.json"))("playwright-core");
-const LIMIT_MS = 20_000;
-const STATUS = "x-vinext-cache";
+const [control] = more;
 // What would run if text were taken for HTML; the second is not one segment of a path.
 const IMAGE = "<img src=x onerror=window.hacked=1>";
 const HOSTILE = `${IMAGE}<script>window.hacked=2</script>`;
 
-function browserPath() {
-  if (process.env.CHROMIUM) return process.env.CHROMIUM;
-  for (const folder of ["/usr/bin", ...(process.env.PATH ?? "").split(delimiter)]) {
-    try {
-      accessSync(join(folder, "chromium"), constants.X_OK);
-      return join(folder, "chromium");
-    } catch {
-      // The next one.
-    }
-  }
-  throw new Error("no chromium in /usr/bin or PATH (Debian: apt-get install chromium)");
-}
-
-let step = "the start";
-const begin = (name) => {
-  step = name;
-  console.log(`- ${name}`);
-};
-
-async function visit(path, wanted) {
-  const response = await fetch(new URL(path, site), { signal: AbortSignal.timeout(LIMIT_MS) });
-  await response.text();
-  assert.equal(response.headers.get(STATUS), wanted, `the answer to ${path}`);
-}
+// Without a login, of a path that is none, an entry that has gone, and what this test itself refuses.
+const REFUSALS = [[401, /\/(api\/[a-z]+|login)(\?|$)/], [400, /\/api\/(revalidate|expire)$/], [404, /\/api\/entry\?id=[^&]*$/], [503, /\/api\/events$/]];
 
 async function steer(command) {
   const response = await fetch(`${control}/${command}`, { method: "POST", signal: AbortSignal.timeout(LIMIT_MS) });
   assert.ok(response.ok, `${control}/${command} answers ${response.status}`);
 }
 
-// What the server refuses because it is meant to: without a login, of a path that is none, an entry that has
-// gone, and what this test itself refuses.
-const REFUSALS = [[401, /\/(api\/[a-z]+|login)(\?|$)/], [400, /\/api\/(revalidate|expire)$/], [404, /\/api\/entry\?id=[^&]*$/], [503, /\/api\/events$/]];
-
-// Everything that the browser complains about besides.
-function watch(page, complaints) {
-  page.on("pageerror", (error) => complaints.push(`error: ${error.stack ?? error}`));
-  page.on("dialog", (dialog) => {
-    complaints.push(`dialog: ${dialog.message()}`);
-    dialog.dismiss();
-  });
-  page.on("console", (message) => {
-    const place = message.location().url ?? "";
-    const refused = REFUSALS.some(([status, url]) => message.text().includes(`status of ${status}`) && url.test(place));
-    if (["error", "warning"].includes(message.type()) && !refused) complaints.push(`console: ${message.text()} (${place})`);
-  });
-  page.on("request", (request) => {
-    const url = request.url();
-    if (!url.startsWith("data:") && new URL(url).origin !== new URL(dashboard).origin) complaints.push(`asks another server: ${url}`);
-  });
-}
-
-const row = (page, path) => page.locator(`#rows tr[data-path="${path}"]`);
 const event = (page, state, path) => page.locator(`#event-list li[data-event="${state}"][data-path="${path}"]`).first();
-const invalidation = (page, what) => page.locator('#event-list li[data-event="invalidation"]', { hasText: what }).first();
-const inState = (page, path, state) => page.locator(`#rows tr[data-path="${path}"][data-state="${state}"]`).waitFor();
-
-async function login(page, secret) {
-  await page.locator("#token").fill(secret);
-  await page.locator("#login-form button").click();
-}
 
 async function wrongToken(page) {
   begin("a wrong token is refused with a message, and shows nothing");
@@ -120,7 +60,38 @@ async function lives(page) {
   await page.waitForFunction(([p, n]) => document.querySelectorAll(`#event-list li[data-event="hit"][data-path="${p}"]`).length > n, [path, seen]);
   assert.equal(await page.evaluate(() => window.sameDocument), true, "the page was loaded anew");
   await page.locator("#rate-all", { hasText: /^[1-9]/ }).waitFor();
+  await page.locator("#saved-now", { hasText: "less than a second" }).waitFor();
   await page.locator('.route[data-route="/posts/{slug}"] .chart[data-kind="ratio"] .line[d^="M"]').waitFor({ state: "attached" });
+}
+
+// Waits until the server's numbers have come once more.
+async function ticks(page) {
+  const line = '.route .chart[data-kind="rate"] .line';
+  const before = await page.locator(line).first().getAttribute("d");
+  await page.waitForFunction(([found, old]) => document.querySelector(found).getAttribute("d") !== old, [line, before]);
+}
+
+async function ages(page) {
+  begin("an age grows with the server's clock, and is never ahead of it");
+  const path = "/posts/ages";
+  await visit(path, "MISS");
+  await row(page, path).waitFor();
+  await page.evaluate((aged) => {
+    const cell = document.querySelector(`#rows tr[data-path="${aged}"] .age span`);
+    window.ages = [];
+    new MutationObserver(() => window.ages.push(cell.textContent)).observe(cell, { childList: true, characterData: true, subtree: true });
+  }, path);
+  const wanted = [];
+  for (let secs = 5; secs <= 20; secs += 5) {
+    await steer("advance?secs=5");
+    // The table is loaded anew, whenever that is between two ticks.
+    await visit(`/posts/ages-${secs}`, "MISS");
+    await row(page, `/posts/ages-${secs}`).waitFor();
+    await row(page, path).locator(".age", { hasText: `${secs} s of 1 min` }).waitFor();
+    await ticks(page);
+    wanted.push(`${secs} s of 1 min`);
+  }
+  assert.deepEqual(await page.evaluate(() => window.ages), wanted, "the ages that were shown");
 }
 
 async function expires(page) {
@@ -293,7 +264,7 @@ async function keyboard(page) {
 
 async function narrow(page) {
   begin("at 360 pixels nothing is wider than the window");
-  await page.setViewportSize({ width: 360, height: 740 });
+  await narrowed(page);
   await page.waitForFunction(() => document.documentElement.scrollWidth <= innerWidth);
   assert.equal(await page.locator("#entry-table thead").isVisible(), false, "the table is no list of cards");
   await page.locator('#rows [data-action="expire"]').first().waitFor();
@@ -301,13 +272,11 @@ async function narrow(page) {
   await page.locator("#details-facts dd").first().waitFor();
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the panel is wider than the window");
   await page.locator("#details-close").click();
-  await page.setViewportSize({ width: 1280, height: 860 });
+  await widened(page);
 }
 
-async function pictures(page) {
-  if (!shots) return;
-  begin(`screenshots into ${shots}`);
-  mkdirSync(shots, { recursive: true });
+async function shown(page) {
+  begin("pictures");
   for (const slug of ["axum", "caches", "clocks", "etags", "seeds", "stores", "tags", "tower"]) {
     await visit(`/posts/${slug}`, "MISS");
     await visit(`/posts/${slug}`, "HIT");
@@ -323,16 +292,7 @@ async function pictures(page) {
   await page.locator("#explain-headers").fill("Accept-Language: en");
   await page.locator("#explain-form button").click();
   await page.locator("#explain-report", { hasText: "utm_source" }).waitFor();
-  await page.mouse.move(0, 0);
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    for (const width of [1280, 360]) {
-      await page.setViewportSize({ width, height: width === 360 ? 740 : 860 });
-      await page.evaluate(() => scrollTo(0, 0));
-      await page.screenshot({ path: join(shots, `dashboard-${width}-${colorScheme}.png`), fullPage: width === 360 });
-    }
-  }
-  await page.setViewportSize({ width: 1280, height: 860 });
+  await pictures(page, "dashboard");
 }
 
 async function lost(page) {
@@ -361,50 +321,14 @@ async function logout(page) {
   await page.locator("#login-form").waitFor();
 }
 
-const browser = await chromium.launch({
-  executablePath: browserPath(),
-  args: [...(process.getuid?.() === 0 ? ["--no-sandbox"] : []), "--disable-dev-shm-usage"],
-  timeout: 60_000,
-});
-let failed = false;
-let page;
-const complaints = [];
-try {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
-  context.setDefaultTimeout(LIMIT_MS);
-  await context.addInitScript(() => {
-    document.addEventListener("securitypolicyviolation", (violation) => {
-      console.error(`refused by the policy: ${violation.effectiveDirective} ${violation.blockedURI} ${violation.sample}`);
-    });
-  });
-  page = await context.newPage();
-  watch(page, complaints);
-  await wrongToken(page);
-  begin("the token lets in");
-  await login(page, token);
-  await page.locator("#app").waitFor();
-  await page.locator('#connection[data-connection="live"]').waitFor();
-  await page.locator("#entries-empty", { hasText: "No page has been asked for yet" }).waitFor();
-  for (const part of [lives, expires, revalidates, explains, hostile, finds]) await part(page);
-  await pictures(page);
-  await narrow(page);
-  await lost(page);
-  await logout(page);
-  await keyboard(page);
-  begin("the browser has nothing to complain about");
-  assert.deepEqual(complaints, [], "complaints of the browser");
-} catch (error) {
-  failed = true;
-  console.error(`FAILED: ${step}\n${error.stack ?? error}`);
-  if (complaints.length) console.error(`The browser complains:\n${complaints.join("\n")}`);
-  if (shots && page) {
-    mkdirSync(shots, { recursive: true });
-    await page.screenshot({ path: join(shots, "failed.png"), fullPage: true }).catch((problem) => console.error(`no screenshot: ${problem}`));
-  }
-} finally {
+await play({
+  refusals: REFUSALS,
+  async act(page) {
+    await wrongToken(page);
+    await enter(page);
+    await page.locator("#entries-empty", { hasText: "No page has been asked for yet" }).waitFor();
+    for (const part of [lives, ages, expires, revalidates, explains, hostile, finds, shown, narrow, lost, logout, keyboard]) await part(page);
+  },
   // Renders must not wait for a test that has ended.
-  await steer("gate?open=1").catch(() => {});
-  await browser.close();
-}
-if (failed) process.exitCode = 1;
-else console.log("the dashboard does what it should");
+  after: () => steer("gate?open=1").catch(() => {}),
+});

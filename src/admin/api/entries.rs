@@ -60,6 +60,8 @@ pub(super) struct Wanted {
 /// One page of them.
 #[derive(Serialize)]
 pub(super) struct Listing {
+    /// Of the ages, in Unix milliseconds.
+    at_ms: u64,
     /// All that are held.
     total: usize,
     /// Those that were asked for.
@@ -172,8 +174,9 @@ impl Wanted {
         }
         let shown = rows.get_mut(from..).unwrap_or_default();
         shown.sort_unstable_by(|a, b| self.compare(a, b));
+        let at_ms = shared.time.wall().0 / 1_000;
         let entries = shown.iter().map(|row| describe(shared, &row.key, &row.slot)).collect();
-        Listing { total: shared.memory.items(), matched, page, pages, entries }
+        Listing { at_ms, total: shared.memory.items(), matched, page, pages, entries }
     }
 }
 

@@ -65,6 +65,7 @@ const show = {
   ms(n) {
     if (!known(n)) return "–";
     if (n <= 0) return "0 s";
+    if (n < 0.1) return "<0.1 ms";
     if (n < 999.5) return `${n < 10 ? short.format(n) : Math.round(n)} ms`;
     const seconds = Math.floor(n / 1000);
     if (seconds < 10) return `${(Math.floor(n / 100) / 10).toString()} s`;

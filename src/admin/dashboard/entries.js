@@ -6,14 +6,25 @@ const predicted = (entry, age) => {
   return known(entry.fresh_ms) && age >= entry.fresh_ms ? "stale" : "fresh";
 };
 
-// What an entry's age is now, by the server's clock: it goes on, or is set, between two answers.
+// What an entry's age is now, by the server's clock: `loadedAt` is when it was told, and it goes on, or is set, between two answers.
 const ageNow = (entry, loadedAt) => {
   const passed = loadedAt === null || !traffic.tick ? 0 : Math.max(0, traffic.tick.at_ms - loadedAt);
   return Math.max(0, (entry.age_ms ?? 0) + passed);
 };
 
+// Why there is no time of a render.
+const notRendered = (entry) => (entry.kind === "data" ? "A cached value: it is not measured"
+  : entry.kind === "pass" ? "Not kept: each visitor gets a render of his own"
+  : "Not rendered by this process: it came from the store or from a seed");
+
 const inputText = (input) => (input.kind === "query" ? `${input.name}=${input.value}`
   : input.kind === "host" || input.kind === "namespace" ? `${input.kind} ${input.value}` : `${input.name}: ${input.value}`);
+
+// `3 of 10 days`: in a narrow column, a unit that is the same is written once.
+function outOf(part, all) {
+  const [number, unit] = part.split(" ");
+  return `${all.endsWith(` ${unit}`) ? number : part} of ${all}`;
+}
 
 // Of one long life and one short, both have to be seen: fresh is two thirds of the bar, what follows is the last third.
 class AgeBar {
@@ -30,13 +41,15 @@ class AgeBar {
     else if (known(expire)) part = Math.min(1, age / expire) * (2 / 3);
     this.#fill.style.width = `${(part * 100).toFixed(1)}%`;
     this.#mark.hidden = !known(fresh);
-    const end = known(fresh) && age < fresh ? `of ${show.rough(fresh)}`
-      : known(expire) && expire < 3.15e10 ? `of ${show.rough(expire)}` : "";
-    setText(this.#text, `${show.rough(age)} ${end}`.trim());
+    const end = known(fresh) && age < fresh ? fresh : known(expire) && expire < 3.15e10 ? expire : null;
+    setText(this.#text, known(end) ? outOf(show.rough(age), show.rough(end)) : show.rough(age));
     setAttribute(this.node, "title", `${show.age(age)} old · ${known(fresh) ? `fresh for ${show.ms(fresh)}` : "never stale by age"}`
       + ` · ${known(expire) ? `expires at ${show.ms(expire)}` : "never expires by age"}`);
   }
 }
+
+// The others are in the title of how many there are, and in the panel.
+const TAGS_IN_A_ROW = 3;
 
 class Row {
   #path = el("button", { type: "button", class: "link code path", "data-do": "details" });
@@ -54,7 +67,7 @@ class Row {
   // What state the age alone gave when it was loaded: when it gives another, the server is asked again.
   #predicted = "";
 
-  constructor(entry) {
+  constructor(entry, loadedAt) {
     const actions = el("div", { class: "actions" });
     for (const [verb, label] of [["revalidate", "Revalidate"], ["expire", "Expire"], ["regenerate", "Regenerate"]]) {
       const button = el("button", { type: "button", "data-action": verb, text: label, on: { click: () => actOn(verb, this.entry) } });
@@ -68,7 +81,7 @@ class Row {
       el("td", { role: "cell", class: "c-age", "data-label": "Age" }, this.#age.node),
       this.#size, this.#render, this.#hits, this.#failed,
       el("td", { role: "cell", class: "c-do" }, actions));
-    this.write(entry, null);
+    this.write(entry, loadedAt);
   }
 
   write(entry, loadedAt) {
@@ -83,13 +96,17 @@ class Row {
     const what = JSON.stringify([entry.kind, entry.inputs, entry.tags]);
     if (what !== this.#written) {
       this.#written = what;
+      const rest = entry.tags.slice(TAGS_IN_A_ROW);
       this.#chips.replaceChildren(
         ...(entry.kind === "data" ? [el("span", { class: "chip kind", text: "data" })] : []),
         ...entry.inputs.map((input) => el("span", { class: "chip code", title: `${input.kind}: part of the key`, text: inputText(input) })),
-        ...entry.tags.slice(0, 6).map((tag) => el("button", {
-          type: "button", class: "chip tag", title: "Show what carries this tag", text: tag, on: { click: () => entries.filterBy(tag) },
+        ...entry.tags.slice(0, TAGS_IN_A_ROW).map((tag) => el("button", {
+          type: "button", class: "chip tag", title: `Show what carries the tag ${tag}`, text: tag, on: { click: () => entries.filterBy(tag) },
         })),
-        ...(entry.tags.length > 6 ? [el("span", { class: "muted", text: `and ${entry.tags.length - 6} more` })] : []));
+        ...(rest.length ? [el("button", {
+          type: "button", class: "chip more", text: `+${rest.length}`, title: `Also ${rest.join(", ")}`,
+          "aria-label": `${show.many(rest.length, "more tag")} of ${entry.path}`, on: { click: () => details.open(this.entry) },
+        })] : []));
     }
     setText(this.#error, entry.last_error ? `failed: ${entry.last_error}${known(entry.retry_ms) ? `, next try in ${show.age(entry.retry_ms)}` : ""}` : "");
     this.#error.hidden = !entry.last_error;
@@ -101,7 +118,7 @@ class Row {
     setAttribute(this.node, "data-rendering", entry.rendering ? "yes" : null);
     setText(this.#size, show.bytes(entry.bytes));
     setText(this.#render, known(entry.render_ms) ? show.ms(entry.render_ms) : "–");
-    setAttribute(this.#render, "title", known(entry.render_ms) ? null : "It was not rendered in this process");
+    setAttribute(this.#render, "title", known(entry.render_ms) ? null : notRendered(entry));
     setText(this.#hits, show.compact(entry.hits));
     setText(this.#failed, show.compact(entry.failures));
     setAttribute(this.#failed, "data-failed", entry.failures ? "yes" : null);
@@ -141,26 +158,28 @@ const entries = {
   asked: 0,
   // Nothing tells that an entry was evicted, so the table is also loaded now and then.
   loaded: -Infinity,
+  // The server's time of the ages.
+  at: null,
   refresh: atMost(1000, () => entries.load()),
 
   async load() {
     if (!session.open || document.hidden) return;
     const mine = ++this.asked;
     const filters = [["state", $("state").value], ["tag", $("tag").value], ["prefix", $("prefix").value]];
-    const at = traffic.tick?.at_ms ?? null;
     try {
       const found = await api(`/api/entries${query([...filters, ["sort", this.sort], ["order", this.order], ["page", this.page]])}`);
       // Filters may have changed while this was on its way.
       if (mine !== this.asked || !session.open) return;
       this.loaded = performance.now();
-      this.write(found, at, filters.some(([, value]) => value !== ""));
+      this.at = found.at_ms;
+      this.write(found, filters.some(([, value]) => value !== ""));
     } catch (error) {
       if (mine === this.asked && error.status !== 401) setText($("entries-error"), error.message);
     }
     await details.refresh();
   },
 
-  write(found, at, filtered) {
+  write(found, filtered) {
     setText($("entries-error"), "");
     this.pages = Math.max(1, found.pages);
     if (this.page > this.pages) {
@@ -172,11 +191,8 @@ const entries = {
     const wanted = [];
     for (const entry of found.entries) {
       let row = this.rows.get(entry.id);
-      if (row) row.write(entry, at);
-      else {
-        row = new Row(entry);
-        row.loadedAt = at;
-      }
+      if (row) row.write(entry, found.at_ms);
+      else row = new Row(entry, found.at_ms);
       wanted.push(row);
     }
     this.rows = new Map(wanted.map((row) => [row.entry.id, row]));
@@ -195,9 +211,9 @@ const entries = {
         : "No page has been asked for yet. Open a page of your site whose route has an IsrLayer: it appears here at once.");
     }
     $("pager").hidden = this.pages < 2;
-    setText($("page-now"), `Page ${this.page} of ${this.pages}`);
-    setAttribute($("page-back"), "aria-disabled", this.page <= 1 ? "true" : null);
-    setAttribute($("page-next"), "aria-disabled", this.page >= this.pages ? "true" : null);
+    setText($("page-now"), `Page ${show.count(this.page)} of ${show.count(this.pages)}`);
+    for (const id of ["page-first", "page-back"]) setAttribute($(id), "aria-disabled", this.page <= 1 ? "true" : null);
+    for (const id of ["page-next", "page-last"]) setAttribute($(id), "aria-disabled", this.page >= this.pages ? "true" : null);
     const tags = new Set(found.entries.flatMap((entry) => entry.tags));
     const options = [...tags].sort().slice(0, 300);
     if ($("tags").children.length !== options.length || options.some((tag, i) => $("tags").children[i].value !== tag)) {
@@ -282,6 +298,8 @@ $("filters").addEventListener("submit", (event) => {
 });
 // The fields are empty only after this event.
 $("filters").addEventListener("reset", () => setTimeout(() => entries.sortBy("path", "asc")));
+$("page-first").addEventListener("click", () => entries.go(1));
 $("page-back").addEventListener("click", () => entries.go(entries.page - 1));
 $("page-next").addEventListener("click", () => entries.go(entries.page + 1));
+$("page-last").addEventListener("click", () => entries.go(entries.pages));
 document.addEventListener("visibilitychange", () => entries.refresh());

@@ -35,7 +35,7 @@ function entryFacts(entry, age) {
     ["Age", show.age(age)],
     ["Life", life(entry.fresh_ms, entry.expire_ms)],
     ["Size", `${show.bytes(entry.bytes)}, of them ${show.bytes(entry.body_bytes)} body`],
-    ["Render", known(entry.render_ms) ? `took ${show.ms(entry.render_ms)}` : "not rendered in this process"],
+    ["Render", known(entry.render_ms) ? `took ${show.ms(entry.render_ms)}` : notRendered(entry)],
     ["Hits", show.count(entry.hits)],
     ["Failures", entry.failures ? `${show.count(entry.failures)}` : "none"],
     entry.last_error && ["Last error", el("span", { class: "error", text: entry.last_error })],
@@ -77,11 +77,11 @@ const details = {
       setText($("details-error"), "");
       return;
     }
-    const at = traffic.tick?.at_ms ?? null;
     try {
       const fresh = await api(`/api/entry${query([["id", entry.id]])}`);
       if (this.entry?.id !== entry.id) return;
-      this.write(fresh, at);
+      // Asked for right after the table.
+      this.write(fresh, entries.at);
       setText($("details-error"), "");
     } catch (error) {
       if (this.entry?.id === entry.id) {

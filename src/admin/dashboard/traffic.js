@@ -219,7 +219,7 @@ const traffic = {
     const minute = this.total.sum(now - 60_000);
     const lately = this.total.sum(now - 5000);
     setText($("ratio-now"), show.percent(ratio(minute)));
-    setText($("ratio-all"), ratio(sum) === null ? "in the last minute" : `last minute · ${show.percent(ratio(sum))} since start`);
+    setText($("ratio-all"), ratio(sum) === null ? "no request yet" : `${show.percent(ratio(sum))} since start`);
     setText($("rate-now"), show.rate(lately.secs > 0 ? requests(lately) / lately.secs : null));
     setText($("rate-all"), `${show.compact(requests(sum))} since start`);
     setText($("memory-now"), show.bytes(tick.memory_bytes));
@@ -230,7 +230,7 @@ const traffic = {
     setText($("memory-all"), `of ${show.bytes(tick.memory_limit)} · ${show.many(tick.entries, "entry", "entries")}`);
     setText($("flights-now"), show.count(tick.flights));
     setText($("flights-all"), sum.renders ? `${show.compact(sum.renders)} renders, ${show.ms(averageRender(sum))} each` : "no render yet");
-    setText($("saved-now"), show.ms(sum.saved_ms));
+    setText($("saved-now"), sum.saved_ms > 0 && sum.saved_ms < 1000 ? "less than a second" : show.ms(sum.saved_ms));
     const { store } = tick;
     setText($("store-now"), store ? (store.open ? `${store.name} fails` : store.name) : "none");
     setText($("store-all"), !store ? `memory only · ${show.many(tick.marks, "mark")}`
