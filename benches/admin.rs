@@ -65,6 +65,7 @@ async fn ask(app: &Router, path: &str) -> Response {
 
 async fn calls() {
     let (_isr, app) = full().await;
+    let mut table = Duration::ZERO;
     println!("the admin API among {ENTRIES} entries, {ROUNDS} calls each");
     println!("{:<44} {:>10} {:>10} {:>10}", "", "median", "max", "bytes");
     for call in [
@@ -88,8 +89,15 @@ async fn calls() {
             times.push(start.elapsed());
         }
         times.sort_unstable();
+        if call == "entries" {
+            table = times[ROUNDS / 2];
+        }
         println!("{call:<44} {:>10.2?} {:>10.2?} {bytes:>10}", times[ROUNDS / 2], times[ROUNDS - 1]);
     }
+    // As the page does: at most each second, and not again for 200 times as long as the look took, up to 5 s.
+    let pause = (table * 200).clamp(Duration::from_secs(1), Duration::from_secs(5));
+    let share = table.as_secs_f64() / pause.as_secs_f64() * 100.0;
+    println!("the table of an open dashboard, while there is always something new: {share:.2} % of a core");
 }
 
 /// A recorder as exporters are made: a registry of atomics.

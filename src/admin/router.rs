@@ -78,8 +78,9 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-
 /// - A proxy that takes a part of the path off has to put it back into the cookie's `Path`.
 /// - Do not allow other origins with credentials by a CORS layer around it.
 ///
-/// All answers have `Cache-Control: no-store`, so that a layer of this crate around everything keeps none of them, and the
-/// page has a `Content-Security-Policy` that allows its own style and script, by hash, and nothing else.
+/// Add it after the layers: one around it keeps none of its answers, which all have `Cache-Control: no-store`, but counts each
+/// of its requests as a pass. The page has a `Content-Security-Policy` that allows its own style and script, by hash, and
+/// nothing else.
 ///
 /// # Errors
 ///

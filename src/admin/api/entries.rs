@@ -4,6 +4,7 @@
 //! more than that. Only those of the page that is shown are described.
 
 use std::cmp::Ordering;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -62,6 +63,8 @@ pub(super) struct Wanted {
 pub(super) struct Listing {
     /// Of the ages, in Unix milliseconds.
     at_ms: u64,
+    /// How long it took to look, in milliseconds: whoever asks again and again leaves some time between.
+    took_ms: f64,
     /// All that are held.
     total: usize,
     /// Those that were asked for.
@@ -150,7 +153,7 @@ impl Wanted {
 
     /// Looks at everything: some milliseconds for a hundred thousand.
     pub(super) fn list(&self, isr: &Isr) -> Listing {
-        let (shared, now) = (&isr.shared, isr.shared.time.wall());
+        let (shared, now, began) = (&isr.shared, isr.shared.time.wall(), Instant::now());
         let tag = self.tag.as_ref().map(|tag| shared.ledger.view.name(&Target::Tag(tag.clone())));
         let mut rows = Vec::new();
         for (key, slot) in shared.memory.all() {
@@ -176,7 +179,8 @@ impl Wanted {
         shown.sort_unstable_by(|a, b| self.compare(a, b));
         let at_ms = shared.time.wall().0 / 1_000;
         let entries = shown.iter().map(|row| describe(shared, &row.key, &row.slot)).collect();
-        Listing { at_ms, total: shared.memory.items(), matched, page, pages, entries }
+        let took_ms = began.elapsed().as_secs_f64() * 1_000.0;
+        Listing { at_ms, took_ms, total: shared.memory.items(), matched, page, pages, entries }
     }
 }
 

@@ -130,8 +130,8 @@ function query(parameters) {
   return pairs.size ? `?${pairs}` : "";
 }
 
-// At most once in `ms`, and never twice at a time; what was asked for meanwhile is done once, afterwards.
-function atMost(ms, action) {
+// At most once in `pause()` milliseconds, and never twice at a time; what was asked for meanwhile is done once, afterwards.
+function atMost(pause, action) {
   let timer = null;
   let running = false;
   let again = false;
@@ -150,7 +150,7 @@ function atMost(ms, action) {
   };
   const ask = () => {
     if (running) again = true;
-    else timer ??= setTimeout(run, Math.max(0, last + ms - performance.now()));
+    else timer ??= setTimeout(run, Math.max(0, last + pause() - performance.now()));
   };
   return ask;
 }

@@ -14,10 +14,13 @@ async function change(verb, kind, name) {
   try {
     if (verb === "regenerate") {
       const done = await api("/api/regenerate", kind === "tags" ? { tag: name } : { path: name });
-      if (done.total === 0) return { text: `Revalidated ${what}. No page of it is held here, so none was rendered.` };
+      const others = done.local_only ? " The store is out of reach: other processes are told when it is back." : "";
+      if (done.total === 0) {
+        return { text: `Revalidated ${what}. No page of it is held here, so none was rendered.${others}`, failed: done.local_only };
+      }
       const count = `${done.done} of ${show.many(done.total, "page")} rendered`;
       const failed = done.failed ? `, ${done.failed} failed: the old ${done.failed === 1 ? "page is" : "pages are"} kept` : "";
-      return { text: `Regenerated ${what}: ${count}${failed}${done.finished ? "." : " so far; it goes on."}`, failed: done.failed > 0 };
+      return { text: `Regenerated ${what}: ${count}${failed}${done.finished ? "." : " so far; it goes on."}${others}`, failed: done.failed > 0 || done.local_only };
     }
     const names = Object.fromEntries(Object.keys(NAMES).map((key) => [key, key === kind ? [name] : []]));
     const done = await api(`/api/${verb}`, { ...names, all: kind === "all" });
@@ -27,7 +30,7 @@ async function change(verb, kind, name) {
     if (error.status === 503) return { text: `Only in this process: ${error.message}`, failed: true };
     return { text: `Could not ${verb} ${what}: ${error.message}`, failed: true };
   } finally {
-    entries.refresh();
+    entries.load();
   }
 }
 

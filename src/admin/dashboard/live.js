@@ -25,6 +25,8 @@ const events = {
       this.last.set(path, event.state);
       if (this.last.size > 1000) this.last.delete(this.last.keys().next().value);
     }
+    // What this page asks for itself, where a layer stands around everything, is no reason to ask again.
+    if (base && (path === base || path.startsWith(`${base}/`))) return;
     this.waiting.push(event);
     if (this.waiting.length > MOST_EVENTS) this.waiting.shift();
     // Anything but another HIT of what is not to be seen may change what is in the table.

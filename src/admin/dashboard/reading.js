@@ -198,6 +198,7 @@ const explain = {
         entry?.last_error && ["Last error", el("span", { class: "error", text: entry.last_error })],
         known(entry?.retry_ms) && ["Next try", `in ${show.age(entry.retry_ms)}`],
         found.tags.length > 0 && ["Tags", found.tags.map((tag) => el("p", {}, el("span", { class: "chip code", text: tag.tag }), ` ${stamps(tag)}`))],
+        found.marks?.length > 0 && ["Invalidated", found.marks.map((mark) => el("p", {}, el("span", { class: "chip code", text: mark.on }), ` ${stamps(mark)}`))],
         found.then?.length > 0 && ["Asked in turn", found.then.join(" → ")],
         found.key && ["Key", code(found.key)],
       ]);

@@ -16,7 +16,7 @@ function add(sum, counts) {
 
 const served = (c) => c.hits + c.stale;
 // A bypass never was the cache's to answer, so it counts as traffic, but neither for the ratio nor against it.
-const asked = (c) => served(c) + c.misses + c.passes;
+const asked = (c) => served(c) + c.misses + c.passes + c.failures;
 const requests = (c) => asked(c) + c.bypasses;
 const ratio = (c) => (asked(c) > 0 ? served(c) / asked(c) : null);
 const averageAge = (c) => (served(c) > 0 ? c.age_ms_sum / served(c) : null);
@@ -165,10 +165,12 @@ class Route {
     this.history.take(counts, now);
     this.total = requests(counts);
     const facts = [show.many(this.total, "request"), `render ${show.ms(averageRender(counts))}`];
-    if (known(counts.entries)) facts.unshift(show.many(counts.entries, "entry", "entries"));
-    const failed = (counts.failures ?? 0) + (counts.regenerations_failed ?? 0);
+    const failed = [
+      counts.failures && `${show.many(counts.failures, "request")} failed`,
+      counts.regenerations_failed && `${show.many(counts.regenerations_failed, "regeneration")} failed`,
+    ].filter(Boolean);
     setText(this.#facts, facts.join(" · "));
-    setText(this.#failed, failed ? `${show.many(failed, "render")} failed` : "");
+    setText(this.#failed, failed.join(" · "));
   }
 
   draw(now) {
