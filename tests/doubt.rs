@@ -111,8 +111,8 @@ async fn a_handler_that_always_fails_is_told_as_that() {
     let handler = Handler::new(|_, _| async { StatusCode::INTERNAL_SERVER_ERROR });
     let app = app(&isr, &handler);
     let response = fetch(&app, "/p/a").await;
-    let status = header(&response, "cache-status");
-    assert!(status.starts_with("axum-isr;fwd=miss;fwd-status=500;detail=status;key="), "{status}");
+    let told = header(&response, "cache-status");
+    assert!(told.starts_with("axum-isr;fwd=miss;fwd-status=500;detail=status;key="), "{told}");
     let stats = isr.stats();
     assert_eq!((response.status().as_u16(), stats.failed, stats.passes, handler.calls()), (500, 1, 0, 2));
     assert_eq!((logs.count(&["axum_isr: failure", "reason=\"status\""]), logs.count(&["axum_isr: pass"])), (1, 0));

@@ -24,17 +24,17 @@ pub(super) fn candidates(shared: &Shared, uri: &Uri, headers: &HeaderMap) -> Vec
         .flat_map(|route| route.sites().into_iter().map(|site| (route.pattern().to_string(), site)))
         .collect();
     // Patterns that cannot stand beside another are of another router.
-    let mut routers: Vec<matchit::Router<&str>> = Vec::new();
+    let mut matchers: Vec<matchit::Router<&str>> = Vec::new();
     for pattern in routes.iter().map(|route| &**route.pattern()).filter(|pattern| !pattern.is_empty()) {
-        if !routers.iter_mut().any(|router| router.insert(pattern, pattern).is_ok()) {
-            let mut router = matchit::Router::new();
+        if !matchers.iter_mut().any(|matcher| matcher.insert(pattern, pattern).is_ok()) {
+            let mut matcher = matchit::Router::new();
             // What no router has taken would not be a pattern of axum's.
-            let _ = router.insert(pattern, pattern);
-            routers.push(router);
+            let _ = matcher.insert(pattern, pattern);
+            matchers.push(matcher);
         }
     }
     let win: Vec<_> =
-        routers.iter().filter_map(|router| router.at(uri.path()).ok()).map(|found| *found.value).collect();
+        matchers.iter().filter_map(|matcher| matcher.at(uri.path()).ok()).map(|found| *found.value).collect();
     let mut found: Vec<_> = sites
         .iter()
         .filter(|(_, site)| site.matched.as_ref().is_none_or(|matched| win.contains(&matched.as_str())))

@@ -223,15 +223,13 @@ impl<S: Bounds> Visit<S> {
             None => send(&core, request, route).await,
         };
         let status = response.status();
-        let (verdict, reason) = match status.as_u16() {
-            code @ (408 | 429 | 500..) => {
-                telemetry::not_made(core.shared(), &outline, Failed::Status(code));
-                (Verdict::FailsToo, Reason::Failed(Failed::Status(code)))
-            }
-            _ => {
-                telemetry::passed(core.shared(), &outline, Pass::NeedsVisitor);
-                (Verdict::Works(status), Reason::Pass(Pass::NeedsVisitor))
-            }
+        let (verdict, reason) = if matches!(status.as_u16(), 408 | 429 | 500..) {
+            let failed = Failed::Status(status.as_u16());
+            telemetry::not_made(core.shared(), &outline, failed);
+            (Verdict::FailsToo, Reason::Failed(failed))
+        } else {
+            telemetry::passed(core.shared(), &outline, Pass::NeedsVisitor);
+            (Verdict::Works(status), Reason::Pass(Pass::NeedsVisitor))
         };
         volunteer.answer(verdict);
         drop(waiter);

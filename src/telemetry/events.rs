@@ -10,7 +10,9 @@ use super::shown::Shown;
 use crate::clock::WallTime;
 use crate::isr::Shared;
 use crate::ledger::Verb;
-use crate::policy::reason::{Reason, Regenerated};
+use crate::policy::reason::Reason;
+#[cfg(feature = "admin")]
+use crate::policy::reason::Regenerated;
 
 /// Notes what became of a request or a render. `now`: where it is known already; then it is one of many.
 pub(super) fn tell(

@@ -90,7 +90,7 @@ fn pages(isr: &Isr, clock: &ManualClock, broken: &Arc<AtomicBool>) -> Router<Isr
     let (clock, broken) = (clock.clone(), Arc::clone(broken));
     let page = move |Path((shelf, number)): Path<(usize, usize)>, render: Render| {
         let slow = SLOW.iter().position(|slow| *slow == number);
-        clock.advance(Duration::from_millis(250) * slow.map_or(0, |place| place as u32 + 1));
+        clock.advance(Duration::from_millis(250) * slow.map_or(0, |place| u32::try_from(place).unwrap() + 1));
         let broken = broken.load(Ordering::Relaxed) && BROKEN.contains(&number);
         async move { if broken { StatusCode::INTERNAL_SERVER_ERROR.into_response() } else { shown(shelf, number, &render) } }
     };
