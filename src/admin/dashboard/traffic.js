@@ -232,7 +232,9 @@ const traffic = {
     setText($("memory-all"), `of ${show.bytes(tick.memory_limit)} · ${show.many(tick.entries, "entry", "entries")}`);
     setText($("flights-now"), show.count(tick.flights));
     setText($("flights-all"), sum.renders ? `${show.compact(sum.renders)} renders, ${show.ms(averageRender(sum))} each` : "no render yet");
-    setText($("saved-now"), sum.saved_ms > 0 && sum.saved_ms < 1000 ? "less than a second" : show.ms(sum.saved_ms));
+    const little = sum.saved_ms > 0 && sum.saved_ms < 1000;
+    setText($("saved-now"), little ? "under a second" : show.ms(sum.saved_ms));
+    setAttribute($("saved-now"), "data-words", little ? "yes" : null);
     const { store } = tick;
     setText($("store-now"), store ? (store.open ? `${store.name} fails` : store.name) : "none");
     setText($("store-all"), !store ? `memory only · ${show.many(tick.marks, "mark")}`
