@@ -295,6 +295,23 @@ async function shown(page) {
   await pictures(page, "dashboard");
 }
 
+async function told(page) {
+  begin("what is done here and what the server tells is in the table at once, not when it is loaded anyway");
+  let said = "";
+  // A stream without numbers, so that time does not pass in the page.
+  await page.route("**/api/events", (route) => route.fulfill({ contentType: "text/event-stream", body: `retry: 100\n\n${said}` }));
+  await page.reload();
+  await inState(page, "/posts/axum", "fresh");
+  await row(page, "/posts/axum").locator('[data-action="expire"]').click();
+  await inState(page, "/posts/axum", "expired");
+  await visit("/posts/told", "MISS");
+  assert.equal(await row(page, "/posts/told").count(), 0, "the table was loaded for nothing");
+  const event = { seq: 1_000_000, at_ms: Date.now(), state: "miss", reason: "cold", route: "/posts/{slug}", path: "/posts/told", age_ms: null, detail: "" };
+  said = `event: event\ndata: ${JSON.stringify(event)}\n\n`;
+  await row(page, "/posts/told").waitFor();
+  await page.unroute("**/api/events");
+}
+
 async function lost(page) {
   begin("a lost connection is shown, and comes back by itself; without a session the form is back");
   await page.route("**/api/events", (route) => route.fulfill({ status: 503 }));
@@ -327,7 +344,7 @@ await play({
     await wrongToken(page);
     await enter(page);
     await page.locator("#entries-empty", { hasText: "No page has been asked for yet" }).waitFor();
-    for (const part of [lives, ages, expires, revalidates, explains, hostile, finds, shown, narrow, lost, logout, keyboard]) await part(page);
+    for (const part of [lives, ages, expires, revalidates, explains, hostile, finds, shown, narrow, told, lost, logout, keyboard]) await part(page);
   },
   // Renders must not wait for a test that has ended.
   after: () => steer("gate?open=1").catch(() => {}),

@@ -4,7 +4,7 @@
 // The site is `tests/common/shelves.rs`: what each of its pages is follows from its number. Its clock stands still.
 import assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
-import { LIMIT_MS, begin, dashboard, enter, inState, invalidation, narrowed, pictures, play, row, visit, widened } from "./common.mjs";
+import { LIMIT_MS, begin, dashboard, enter, inState, invalidation, narrowed, pictures, play, row, token, visit, widened } from "./common.mjs";
 
 const A_PAGE = 50;
 const MOST_EVENTS = 200;
@@ -183,6 +183,18 @@ async function filters(page) {
   await shows(PAGES.filter(({ path }) => path.includes("7777")), "a part of a path");
 }
 
+async function floods(page) {
+  begin("of more events than anybody reads, the newest are kept");
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  for (let n = 1; n <= 2 * MOST_EVENTS; n += 1) {
+    const body = JSON.stringify({ paths: [`/nothing/${n}`] });
+    const answer = await fetch(`${dashboard}/api/expire`, { method: "POST", headers, body, signal: AbortSignal.timeout(LIMIT_MS) });
+    assert.equal(answer.status, 200, await answer.text());
+  }
+  await invalidation(page, `/nothing/${2 * MOST_EVENTS}`).waitFor();
+  await bounded(page, "after many events");
+}
+
 const ONE = PAGES[47_777];
 
 async function reads(page) {
@@ -246,7 +258,7 @@ await play({
       await count(page, "100,000 held");
       await page.locator("#memory-all", { hasText: "100,000 entries" }).waitFor();
       await rowsAre(page, part(PAGES, 1), "at first");
-      for (const act of [sorts, sortsByHits, turns, filters, reads, expires, shown, narrow]) await act(page);
+      for (const act of [sorts, sortsByHits, turns, filters, floods, reads, expires, shown, narrow]) await act(page);
     } finally {
       visitors.stop = true;
     }
