@@ -9,9 +9,8 @@ use crate::clock::WallTime;
 use crate::isr::Shared;
 use crate::key::{CacheKey, Parts, data_name, hex};
 use crate::ledger::{Covered, Verdict};
-use crate::memory::{BackOff, Page, PassNote, Slot, Standing, Value};
-use crate::policy::freshness::{Freshness, Window};
-use crate::policy::reason::{Miss, Stale};
+use crate::memory::{BackOff, Page, PassNote, Slot, Standing, Value, gone_because, stale_because};
+use crate::policy::reason::{Miss, Reason};
 use crate::policy::tag::Tag;
 
 /// What the memory tier has under a key: a page, the note that it is not shared, or data.
@@ -30,7 +29,7 @@ pub struct HeldEntry {
     pub inputs: Vec<Input>,
     /// `fresh`, `stale`, `expired`, or `pass`.
     pub state: &'static str,
-    /// Why: `fresh`, a word of [`Stale`], of [`Miss`], or of [`Pass`](crate::stats::Pass).
+    /// Why: `fresh`, a word of [`Stale`](crate::stats::Stale), of [`Miss`], or of [`Pass`](crate::stats::Pass).
     pub reason: &'static str,
     /// Since its body ended.
     #[serde(rename = "age_ms", serialize_with = "millis")]
@@ -85,42 +84,44 @@ impl Input {
     }
 }
 
-/// What it is good for, and why: a word each.
-pub(crate) fn standing(shared: &Shared, slot: &Slot, now: WallTime) -> [&'static str; 2] {
-    let view = &shared.ledger.view;
-    let of = |window: &Window, standing| match standing {
-        Standing::Fresh => ["fresh", "fresh"],
-        Standing::Stale(Some(_)) => ["stale", Stale::Invalidated.as_str()],
-        Standing::Stale(None) if window.at(now) == Freshness::Fresh => ["stale", Stale::Unverified.as_str()],
-        Standing::Stale(None) => ["stale", Stale::Age.as_str()],
-        Standing::Gone if window.at(now) == Freshness::Expired => ["expired", Miss::Expired.as_str()],
-        Standing::Gone => ["expired", Miss::Invalidated.as_str()],
-    };
-    match slot {
-        Slot::Page(page) => {
-            let window = page.entry.window();
-            of(window, shared.temper(Standing::of(window, &page.covered, now, view), page.began_at))
-        }
-        Slot::Value(value) => {
-            of(&value.window, shared.temper(Standing::of(&value.window, &value.covered, now, view), value.began_at))
-        }
+/// What would become of a request that finds it.
+pub(crate) fn judge(shared: &Shared, slot: &Slot, now: WallTime) -> Reason {
+    let (window, began_at) = match slot {
+        Slot::Page(page) => (page.entry.window(), page.began_at),
+        Slot::Value(value) => (&value.window, value.began_at),
         // Whoever asks next has the page rendered.
-        Slot::Pass(note) if note.covered.verdict(view) != Verdict::Good => ["expired", Miss::Invalidated.as_str()],
-        Slot::Pass(note) => ["pass", note.reason.as_str()],
+        Slot::Pass(note) if note.covered.verdict(&shared.ledger.view) != Verdict::Good => {
+            return Reason::Miss(Miss::Invalidated);
+        }
+        Slot::Pass(note) => return Reason::Pass(note.reason),
+    };
+    match shared.temper(Standing::of(window, slot.covered(), now, &shared.ledger.view), began_at) {
+        Standing::Fresh => Reason::Hit,
+        Standing::Stale(marked) => Reason::Stale(stale_because(window, marked, now)),
+        Standing::Gone => Reason::Miss(gone_because(window, now)),
+    }
+}
+
+/// What it is good for, by what would become of that request.
+pub(crate) fn state(found: Reason) -> &'static str {
+    match found {
+        Reason::Hit => "fresh",
+        Reason::Miss(_) => "expired",
+        stale_or_pass => stale_or_pass.state(),
     }
 }
 
 /// In full.
 pub(crate) fn describe(shared: &Shared, key: &CacheKey, slot: &Slot) -> HeldEntry {
     let now = shared.time.wall();
-    let [state, reason] = standing(shared, slot, now);
+    let found = judge(shared, slot, now);
     let parts = key.parts();
     let common = HeldEntry {
         id: hex(key.as_bytes()),
         path: data_name(key.as_bytes()).unwrap_or(parts.path).to_owned(),
         inputs: inputs(&parts),
-        state,
-        reason,
+        state: state(found),
+        reason: found.reason(),
         bytes: slot.weight(key),
         rendering: shared.flights.has(key.as_bytes()),
         ..HeldEntry::default()

@@ -17,7 +17,7 @@ pub use request::{Explanation, MarkState, TagState};
 pub use tag::TagExplanation;
 
 #[cfg(feature = "admin")]
-pub(crate) use held::{describe, standing};
+pub(crate) use held::{describe, judge, state};
 
 use std::time::Duration;
 

@@ -5,17 +5,17 @@ use std::time::Duration;
 use http::{HeaderMap, Uri, header};
 use serde::Serialize;
 
-use super::held::{HeldEntry, Input, describe, inputs, pairs, standing};
+use super::held::{HeldEntry, Input, describe, inputs, judge, pairs};
 use super::millis;
 use super::sentence::sentence;
 use super::sites::{Candidate, candidates};
 use crate::error::ConfigError;
 use crate::isr::{Isr, Mode, Shared};
 use crate::key::{self, CacheKey};
-use crate::ledger::{Target, Verdict};
-use crate::memory::{PassNote, Slot};
+use crate::ledger::Target;
+use crate::memory::Slot;
 use crate::policy::freshness::Revalidate;
-use crate::policy::reason::{Miss, Reason, Stale};
+use crate::policy::reason::{Miss, Reason};
 use crate::policy::request::{Bypass, examine};
 use crate::policy::route::{Dynamic, RouteConfig, Settings};
 use crate::policy::tag::Tag;
@@ -203,27 +203,8 @@ fn look(shared: &Shared, candidate: &Candidate) -> Look {
         return Look { reason: Reason::Miss(Miss::Development), key: Some(key), slot: None };
     }
     let slot = shared.memory.peek(key.as_bytes());
-    let reason = match &slot {
-        Some(Slot::Pass(note)) if still_passes(shared, note) => Reason::Pass(note.reason),
-        Some(Slot::Pass(_)) => Reason::Miss(Miss::Invalidated),
-        Some(slot) => match standing(shared, slot, shared.time.wall()) {
-            ["fresh", _] => Reason::Hit,
-            ["stale", why] => Reason::Stale(
-                [Stale::Invalidated, Stale::Unverified]
-                    .into_iter()
-                    .find(|stale| stale.as_str() == why)
-                    .unwrap_or(Stale::Age),
-            ),
-            [_, why] if why == Miss::Expired.as_str() => Reason::Miss(Miss::Expired),
-            _ => Reason::Miss(Miss::Invalidated),
-        },
-        None => Reason::Miss(Miss::Cold),
-    };
+    let reason = slot.as_ref().map_or(Reason::Miss(Miss::Cold), |slot| judge(shared, slot, shared.time.wall()));
     Look { reason, key: Some(key), slot }
-}
-
-fn still_passes(shared: &Shared, note: &PassNote) -> bool {
-    note.covered.verdict(&shared.ledger.view) == Verdict::Good
 }
 
 fn unknown(path: &str) -> Explanation {

@@ -37,13 +37,11 @@ impl Isr {
         let state = TagState::of(&self.shared, &tag);
         let mut explanation = TagExplanation { state, pages: 0, data: 0, bytes: 0 };
         for (key, slot) in self.shared.memory.all() {
-            let (covered, count) = match &slot {
-                Slot::Page(page) => (&page.covered, &mut explanation.pages),
-                Slot::Pass(note) => (&note.covered, &mut explanation.pages),
-                Slot::Value(value) => (&value.covered, &mut explanation.data),
-            };
-            if covered.has(name) {
-                *count += 1;
+            if slot.covered().has(name) {
+                match slot {
+                    Slot::Page(_) | Slot::Pass(_) => explanation.pages += 1,
+                    Slot::Value(_) => explanation.data += 1,
+                }
                 explanation.bytes += slot.weight(&key);
             }
         }

@@ -11,6 +11,6 @@ mod tier;
 mod value;
 
 pub(crate) use slot::{BackOff, Page, PassNote, Slot};
-pub(crate) use standing::Standing;
+pub(crate) use standing::{Standing, gone_because, stale_because};
 pub(crate) use tier::{DEFAULT_MEMORY_BYTES, Memory};
 pub(crate) use value::{Value, ValueType};

@@ -128,6 +128,15 @@ impl Slot {
         }
     }
 
+    /// What marks can hit of it.
+    pub(crate) fn covered(&self) -> &Covered {
+        match self {
+            Self::Page(page) => &page.covered,
+            Self::Pass(note) => &note.covered,
+            Self::Value(value) => &value.covered,
+        }
+    }
+
     /// Bytes of memory that it keeps, its key included.
     pub(crate) fn weight(&self, key: &CacheKey) -> u64 {
         let weight = match self {

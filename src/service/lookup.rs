@@ -21,9 +21,8 @@ use crate::flight::{Entered, Flight, Lead, Purpose, Waiter, abandon, lone_flight
 use crate::isr::Mode;
 use crate::key::{self, CacheKey};
 use crate::ledger::{Generation, Verdict, View};
-use crate::memory::{Page, PassNote, Slot, Standing};
-use crate::policy::freshness::Freshness;
-use crate::policy::reason::{Miss, Stale};
+use crate::memory::{Page, PassNote, Slot, Standing, gone_because, stale_because};
+use crate::policy::reason::Miss;
 use crate::policy::request::{Admitted, Bypass};
 use crate::policy::response::Pass;
 use crate::policy::route::RouteConfig;
@@ -80,7 +79,7 @@ impl<S: Bounds> Core<S> {
                         Standing::Stale(marked) => {
                             let stale = self.serve(
                                 &page,
-                                Served::Stale(stale_because(&page, marked, now)),
+                                Served::Stale(stale_because(page.entry.window(), marked, now)),
                                 now,
                                 request,
                                 admitted,
@@ -88,7 +87,7 @@ impl<S: Bounds> Core<S> {
                             self.regenerate(&page, marked, request, route, admitted);
                             return stale;
                         }
-                        Standing::Gone => why = gone(&page, now),
+                        Standing::Gone => why = gone_because(page.entry.window(), now),
                     }
                 }
                 Slot::Pass(note) if self.still_passes(&note) => {
@@ -190,7 +189,7 @@ impl<S: Bounds> Core<S> {
             let page = shared.memory.page(key)?;
             let served = match self.standing(&page, now, trust) {
                 Standing::Fresh => Served::Hit,
-                Standing::Stale(marked) => Served::Stale(stale_because(&page, marked, now)),
+                Standing::Stale(marked) => Served::Stale(stale_because(page.entry.window(), marked, now)),
                 Standing::Gone => return None,
             };
             Some((page, served))
@@ -366,22 +365,6 @@ impl<S: Bounds> Core<S> {
             );
         }
     }
-}
-
-/// Why a page is stale.
-#[cold]
-pub(super) fn stale_because(page: &Page, marked: Option<Generation>, now: WallTime) -> Stale {
-    match marked {
-        Some(_) => Stale::Invalidated,
-        None if page.entry.window().at(now) == Freshness::Fresh => Stale::Unverified,
-        None => Stale::Age,
-    }
-}
-
-/// Why a page may not be served any more.
-#[cold]
-pub(super) fn gone(page: &Page, now: WallTime) -> Miss {
-    if page.entry.window().at(now) == Freshness::Expired { Miss::Expired } else { Miss::Invalidated }
 }
 
 /// Whether axum's routing has left path parameters that are not those of the nest. Where it has left no pattern with

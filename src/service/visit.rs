@@ -16,14 +16,14 @@ use http_body::Frame;
 use tower::ServiceExt;
 
 use super::call::{Bounds, Core};
-use super::lookup::{Asked, Found, stale_because};
+use super::lookup::{Asked, Found};
 use crate::backing::Backing;
 use crate::entry::{Served, undecided};
 use crate::flight::{Failure, Head, Outcome, Step, Verdict, Waiter};
 use crate::isr::Mode;
 use crate::key;
 use crate::ledger::Verdict as Judged;
-use crate::memory::{Page, Standing};
+use crate::memory::{Page, Standing, stale_because};
 use crate::policy::reason::{Failed, Miss, Reason, Stale};
 use crate::policy::request::{Admitted, Bypass};
 use crate::policy::response::Pass;
@@ -120,7 +120,7 @@ impl<S: Bounds> Visit<S> {
         let (trust, now) = (Backing::consult(shared), shared.time.wall());
         let (served, marked) = match self.core.standing(page, now, trust) {
             Standing::Fresh => (Served::Hit, None),
-            Standing::Stale(marked) => (Served::Stale(stale_because(page, marked, now)), marked),
+            Standing::Stale(marked) => (Served::Stale(stale_because(page.entry.window(), marked, now)), marked),
             Standing::Gone => return None,
         };
         let response = self.core.respond(page, served, now, &self.request, self.admitted);

@@ -76,8 +76,7 @@ fn missed(shared: &Shared, request: &Request, numbers: &Route, reason: Reason, c
 
 /// Answered with the head of a page whose body is on its way.
 pub(crate) fn streamed(shared: &Shared, request: &Request, served: Served) {
-    let collapsed = matches!(served, Served::Miss { collapsed: true, .. });
-    missed(shared, request, &shared.routes.of(route(request)), served.into(), collapsed);
+    missed(shared, request, &shared.routes.of(route(request)), served.into(), served.is_collapsed());
 }
 
 pub(crate) fn bypassed(shared: &Shared, request: &Request, numbers: &Route, why: Bypass) {

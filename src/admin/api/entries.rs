@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use crate::clock::WallTime;
 use crate::error::ConfigError;
-use crate::explain::{HeldEntry, describe, standing};
+use crate::explain::{HeldEntry, describe, judge, state};
 use crate::isr::{Isr, Shared};
 use crate::key::{CacheKey, shown_path};
-use crate::ledger::{Covered, Name, Target};
+use crate::ledger::{Name, Target};
 use crate::memory::Slot;
 use crate::policy::freshness::Window;
 use crate::policy::tag::Tag;
@@ -117,9 +117,9 @@ impl Wanted {
     }
 
     fn is_wanted(&self, shared: &Shared, row: &Row, tag: Option<Name>, now: WallTime) -> bool {
-        tag.is_none_or(|tag| covered(&row.slot).has(tag))
+        tag.is_none_or(|tag| row.slot.covered().has(tag))
             && has_prefix(shown_path(row.key.as_bytes()), &self.prefix)
-            && self.state.as_ref().is_none_or(|state| standing(shared, &row.slot, now)[0] == state)
+            && self.state.as_ref().is_none_or(|wanted| state(judge(shared, &row.slot, now)) == wanted)
     }
 
     fn rank(&self, slot: &Slot, key: &CacheKey, now: WallTime) -> u64 {
@@ -189,14 +189,6 @@ pub(super) fn entry(isr: &Isr, id: &str) -> Option<HeldEntry> {
     let key = unhex(id)?;
     let slot = isr.shared.memory.peek(&key)?;
     Some(describe(&isr.shared, &CacheKey::new(&key), &slot))
-}
-
-fn covered(slot: &Slot) -> &Covered {
-    match slot {
-        Slot::Page(page) => &page.covered,
-        Slot::Pass(note) => &note.covered,
-        Slot::Value(value) => &value.covered,
-    }
 }
 
 fn has_prefix(path: &str, prefix: &str) -> bool {

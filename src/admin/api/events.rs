@@ -43,7 +43,6 @@ struct Watcher {
     isr: Isr,
     seen: u64,
     looks: u32,
-    end: Instant,
 }
 
 impl Drop for Watcher {
@@ -58,7 +57,7 @@ pub(super) fn watch(isr: &Isr, last: Option<u64>) -> Option<Response> {
         return None;
     }
     let end = Instant::now() + LONGEST;
-    let mut watcher = Watcher { isr: isr.clone(), seen: last.unwrap_or(0), looks: 0, end };
+    let mut watcher = Watcher { isr: isr.clone(), seen: last.unwrap_or(0), looks: 0 };
     let (told, mut tells) = mpsc::channel(1);
     // In a task, so that who does not read does not keep its place either.
     tokio::spawn(async move {
@@ -85,7 +84,7 @@ impl Watcher {
         }
         while text.is_empty() {
             tokio::time::sleep(LOOK).await;
-            if Instant::now() >= self.end || self.isr.shared.is_closing() {
+            if self.isr.shared.is_closing() {
                 return None;
             }
             self.tell(AT_ONCE, &mut text);
