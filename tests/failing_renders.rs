@@ -3,8 +3,6 @@
 
 mod common;
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,9 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum_isr::testing::ManualClock;
 use axum_isr::{Isr, Render, RouteConfig};
-use common::{Gate, Handler, body, crowd, fetch, let_run, request, settled, state, waiting};
+use common::{Fragile, Gate, Handler, body, crowd, fetch, let_run, request, settled, state, waiting};
 use http::StatusCode;
-use http_body::Frame;
 use http_body_util::BodyExt;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -41,24 +38,6 @@ fn dripping(every: Duration) -> Body {
         tokio::time::sleep(every).await;
         Some((Ok::<_, std::io::Error>(Bytes::from_static(b".")), ()))
     }))
-}
-
-/// A body that panics when it is dropped.
-struct Fragile(Option<Bytes>);
-
-impl http_body::Body for Fragile {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-}
-
-impl Drop for Fragile {
-    fn drop(&mut self) {
-        assert!(std::thread::panicking(), "dropped");
-    }
 }
 
 /// I4: a handler that says `no_store`, or names a tag that is none, and then fails, has failed: the page stays.

@@ -254,6 +254,24 @@ impl std::io::Write for LogWriter {
 
 type Frame = Result<http_body::Frame<bytes::Bytes>, std::io::Error>;
 
+/// A body that panics when it is dropped.
+pub struct Fragile(pub Option<bytes::Bytes>);
+
+impl http_body::Body for Fragile {
+    type Data = bytes::Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<Option<Frame>> {
+        std::task::Poll::Ready(self.0.take().map(|bytes| Ok(http_body::Frame::data(bytes))))
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "dropped");
+    }
+}
+
 /// Where a test writes the body of a page, frame by frame. Dropping it ends the body.
 pub struct Tap(tokio::sync::mpsc::UnboundedSender<Frame>);
 

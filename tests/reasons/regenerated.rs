@@ -1,10 +1,8 @@
 //! Pages that are rendered again in the background: metrics, events, numbers, and what is explained of the page then.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,10 +13,9 @@ use axum_isr::stats::{Bypass, Failed, Pass, Reason, Regenerated, Stale};
 use axum_isr::testing::{Fault, Operation};
 use axum_isr::{DynamicRequest, Isr};
 use http::StatusCode;
-use http_body::Frame;
 
 use crate::case::{Later, PATTERN};
-use crate::common::{Gate, Handler, fetch, head, let_run, seen, send, settled, state, until};
+use crate::common::{Fragile, Gate, Handler, fetch, head, let_run, seen, send, settled, state, until};
 use crate::passed::{by_handler, of_no_length};
 use crate::reasons::Watch;
 use crate::site::{MINUTE, Site, plain, then};
@@ -303,22 +300,4 @@ fn refused() -> Vec<Row> {
             Case { isr: site.isr, cause, after: After::Bad("not shareable: head") }
         }),
     ]
-}
-
-/// A body that panics when it is dropped.
-struct Fragile(Option<Bytes>);
-
-impl http_body::Body for Fragile {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-}
-
-impl Drop for Fragile {
-    fn drop(&mut self) {
-        assert!(std::thread::panicking(), "dropped");
-    }
 }
